@@ -1,0 +1,283 @@
+"""The design file: frozen, validated dataclasses of everything an accelerator is built from.
+
+One TOML file is read by the compiler, the timeline simulator, the golden model and the RTL
+generator; every width, depth and latency they use is a field here or derived from one here.
+"""
+
+import dataclasses
+import hashlib
+import json
+from dataclasses import dataclass
+from fractions import Fraction
+from math import ceil
+
+from designs.checks import integer, power_of_two
+from designs.errors import InputError
+from designs.units import UnitSpec
+
+__all__ = [
+    "INSTRUCTION_BYTES",
+    "Buffers",
+    "Clock",
+    "Control",
+    "Design",
+    "Dram",
+]
+
+INSTRUCTION_BYTES = 32
+"""Bytes of one instruction; the layout is in mapping/isa.py."""
+
+_AXI_BOUNDARY = 4096
+"""AXI4 bursts must not cross a 4 KB boundary (IHI 0022, section A3.4.1)."""
+
+
+@dataclass(frozen=True)
+class Clock:
+    """The one clock of the accelerator.
+
+    Parameters
+    ----------
+    frequency_hz : int
+        Cycles a second, 1 MHz to 10 GHz.
+    """
+
+    frequency_hz: int
+
+    def __post_init__(self) -> None:
+        integer("clock.frequency_hz", self.frequency_hz, 1_000_000, 10_000_000_000)
+
+
+@dataclass(frozen=True)
+class Buffers:
+    """On-chip memories, in bytes; each is a power of two.
+
+    Parameters
+    ----------
+    activation_bytes : int
+        INT8 activations of one or two token blocks, whole K.
+    weight_bytes : int
+        Packed weight codes, cut into slots by the compiler.
+    scale_bytes : int
+        Group scales, one byte a group and output feature, cut into slots with the weights.
+    output_bytes : int
+        Finished accumulator tiles waiting to be stored.
+    partial_bytes : int
+        Accumulator tiles of a reduction that is cut over several instructions.
+    """
+
+    activation_bytes: int
+    weight_bytes: int
+    scale_bytes: int
+    output_bytes: int
+    partial_bytes: int
+
+    def __post_init__(self) -> None:
+        for field in dataclasses.fields(self):
+            power_of_two(f"buffers.{field.name}", getattr(self, field.name), 16, 1 << 30)
+
+
+@dataclass(frozen=True)
+class Dram:
+    """External memory: equal channels, striped, each behind one AXI4 port.
+
+    A *line* is one beat on every channel: ``channels * data_bytes`` bytes.
+
+    Parameters
+    ----------
+    technology : str
+        What the channels are, for reports (e.g. ``ddr4-2400``).
+    channels : int
+        Number of channels and AXI ports.
+    data_bytes : int
+        Width of one AXI data port; 8 to 128 bytes.
+    bandwidth_bytes_per_second : int
+        Sustained data-bus rate of one channel; at most one beat a clock.
+    latency_ns : float
+        From accepting a read address to the first data beat of an idle channel.
+    max_burst_beats : int
+        Longest burst; at most 256 beats and 4096 bytes (AXI4).
+    max_outstanding_reads : int
+        Read bursts in flight before the next address waits.
+    capacity_bytes : int
+        Bytes of all channels together.
+    """
+
+    technology: str
+    channels: int
+    data_bytes: int
+    bandwidth_bytes_per_second: int
+    latency_ns: float
+    max_burst_beats: int
+    max_outstanding_reads: int
+    capacity_bytes: int
+
+    def __post_init__(self) -> None:
+        power_of_two("dram.channels", self.channels, 1, 64)
+        power_of_two("dram.data_bytes", self.data_bytes, 8, 128)
+        integer("dram.bandwidth_bytes_per_second", self.bandwidth_bytes_per_second, 1, 10**13)
+        if isinstance(self.latency_ns, bool) or not 0 < self.latency_ns <= 100_000:
+            raise InputError("design", "dram.latency_ns", self.latency_ns, "a number above 0")
+        longest = min(256, _AXI_BOUNDARY // self.data_bytes)
+        power_of_two("dram.max_burst_beats", self.max_burst_beats, 1, longest)
+        power_of_two("dram.max_outstanding_reads", self.max_outstanding_reads, 2, 256)
+        integer("dram.capacity_bytes", self.capacity_bytes, 1 << 16, 1 << 42)
+
+    @property
+    def line_bytes(self) -> int:
+        """Bytes of one beat on all channels together."""
+        return self.channels * self.data_bytes
+
+
+@dataclass(frozen=True)
+class Control:
+    """Depths of the control path.
+
+    Parameters
+    ----------
+    queue_depth : int
+        Instructions waiting in front of each engine.
+    fetch_blocks : int
+        Blocks of instructions fetched ahead.
+    loads_in_flight : int
+        Load instructions whose data is still on its way.
+    """
+
+    queue_depth: int = 8
+    fetch_blocks: int = 4
+    loads_in_flight: int = 8
+
+    def __post_init__(self) -> None:
+        power_of_two("control.queue_depth", self.queue_depth, 2, 64)
+        power_of_two("control.fetch_blocks", self.fetch_blocks, 2, 64)
+        power_of_two("control.loads_in_flight", self.loads_in_flight, 2, 64)
+
+
+@dataclass(frozen=True)
+class Design:
+    """A whole accelerator.
+
+    Parameters
+    ----------
+    name : str
+        What lists and reports call it.
+    description : str
+        One line: what it is and where its figures come from.
+    clock, unit, buffers, dram, control
+        The parts; see their classes.
+
+    Raises
+    ------
+    InputError
+        A part does not fit another one; the message names the field to change.
+    """
+
+    name: str
+    description: str
+    clock: Clock
+    unit: UnitSpec
+    buffers: Buffers
+    dram: Dram
+    control: Control = Control()
+
+    def __post_init__(self) -> None:
+        if not self.name or not all(c.isalnum() or c in "-_." for c in self.name):
+            raise InputError("design", "name", self.name, "letters, digits, '-', '_' and '.'")
+        per_second = self.dram.data_bytes * self.clock.frequency_hz
+        if self.dram.bandwidth_bytes_per_second > per_second:
+            raise InputError(
+                "design",
+                "dram.bandwidth_bytes_per_second",
+                self.dram.bandwidth_bytes_per_second,
+                f"at most data_bytes * clock.frequency_hz = {per_second}",
+            )
+        self._check_buffers()
+
+    def _check_buffers(self) -> None:
+        line = self.line_bytes
+        minimum = {
+            "activation_bytes": max(line, self.unit.activation_word_bytes),
+            "weight_bytes": 2 * max(line, self.unit.weight_word_bytes),
+            "scale_bytes": 2 * max(line, self.unit.scale_word_bytes),
+            "output_bytes": 2 * self.tile_lines * line,
+            "partial_bytes": self.partial_tile_bytes,
+        }
+        for field, least in minimum.items():
+            found = getattr(self.buffers, field)
+            if found < least:
+                raise InputError(
+                    "design",
+                    f"buffers.{field}",
+                    found,
+                    f"at least {least} bytes, so that one tile fits",
+                )
+
+    # Memory geometry -------------------------------------------------------------------------
+
+    @property
+    def line_bytes(self) -> int:
+        """Bytes of one memory line: a beat on every channel."""
+        return self.dram.line_bytes
+
+    @property
+    def row_lines(self) -> int:
+        """Lines that hold the sums of one token and ``lanes_n`` output features (padded)."""
+        return max(1, self.unit.lanes_n * self.unit.result_bytes // self.line_bytes)
+
+    @property
+    def tile_lines(self) -> int:
+        """Lines of one word of the output buffer: ``lanes_m`` rows."""
+        return self.unit.lanes_m * self.row_lines
+
+    @property
+    def output_tiles(self) -> int:
+        """Accumulator tiles the output buffer holds."""
+        return self.buffers.output_bytes // (self.tile_lines * self.line_bytes)
+
+    @property
+    def partial_tile_bytes(self) -> int:
+        """Bytes a tile of partial sums is counted with: ``result_bytes`` a sum."""
+        return self.unit.lanes_m * self.unit.lanes_n * self.unit.result_bytes
+
+    @property
+    def partial_tiles(self) -> int:
+        """Accumulator tiles the partial-sum memory holds."""
+        return self.buffers.partial_bytes // self.partial_tile_bytes
+
+    @property
+    def fetch_block_bytes(self) -> int:
+        """Bytes of one instruction fetch: eight instructions, or one line if that is more."""
+        return max(8 * INSTRUCTION_BYTES, self.line_bytes)
+
+    @property
+    def fetch_block_instructions(self) -> int:
+        """Instructions in one fetch."""
+        return self.fetch_block_bytes // INSTRUCTION_BYTES
+
+    @property
+    def fetch_block_lines(self) -> int:
+        """Lines of one fetch."""
+        return self.fetch_block_bytes // self.line_bytes
+
+    # Memory timing ---------------------------------------------------------------------------
+
+    @property
+    def dram_latency_cycles(self) -> int:
+        """``dram.latency_ns`` in clock cycles, rounded up."""
+        exact = Fraction(str(self.dram.latency_ns)) * self.clock.frequency_hz / 10**9
+        return max(1, ceil(exact))
+
+    @property
+    def dram_beat_cycles(self) -> Fraction:
+        """Clock cycles one beat occupies a channel's data bus; at least 1."""
+        per_second = self.dram.data_bytes * self.clock.frequency_hz
+        return Fraction(per_second, self.dram.bandwidth_bytes_per_second)
+
+    # Identity --------------------------------------------------------------------------------
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of all fields except the description; names builds and manifests."""
+        fields = dataclasses.asdict(self)
+        fields.pop("description")
+        fields["unit"]["kind"] = self.unit.kind
+        return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()

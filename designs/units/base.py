@@ -1,0 +1,119 @@
+"""What every unit's spec tells the compiler, the simulator and the RTL generator."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from designs.checks import power_of_two, subset
+
+__all__ = ["UnitSpec", "signed_bits"]
+
+
+def signed_bits(bound: int) -> int:
+    """Width of the two's-complement word that holds every value in [-bound, bound].
+
+    Examples
+    --------
+    >>> signed_bits(127), signed_bits(128)
+    (8, 9)
+    """
+    return int(bound).bit_length() + 1
+
+
+@dataclass(frozen=True)
+class UnitSpec:
+    """Geometry of a matrix unit: what it multiplies in one step.
+
+    A *step* is one tile of ``lanes_m`` tokens x ``lanes_n`` output features x
+    ``lanes_k`` reduction elements.
+
+    Parameters
+    ----------
+    lanes_m, lanes_n, lanes_k : int
+        Tokens, output features and reduction elements of one step; powers of two.
+    weight_bits : tuple of int
+        Widths of the packed weight codes the unit unpacks.
+    max_k : int
+        Longest reduction the accumulators are sized for; a power of two.
+
+    Raises
+    ------
+    InputError
+        A value is outside its range; the message names the field.
+    """
+
+    kind: ClassVar[str]
+    allowed_weight_bits: ClassVar[tuple[int, ...]]
+    activation_bits: ClassVar[int] = 8
+    scale_bits: ClassVar[int] = 8
+
+    lanes_m: int
+    lanes_n: int
+    lanes_k: int
+    weight_bits: tuple[int, ...]
+    max_k: int
+
+    def __post_init__(self) -> None:
+        for name in ("lanes_m", "lanes_n", "lanes_k"):
+            power_of_two(f"unit.{name}", getattr(self, name), 1, 1024)
+        power_of_two("unit.max_k", self.max_k, self.lanes_k, 1 << 20)
+        subset("unit.weight_bits", self.weight_bits, self.allowed_weight_bits)
+
+    # Timing ----------------------------------------------------------------------------------
+
+    @property
+    def latency(self) -> int:
+        """Cycles from accepting the last beat of a pass to its sums on the output stream."""
+        raise NotImplementedError
+
+    def beats(self, weight_bits: int) -> int:
+        """Cycles one step occupies the unit (its initiation interval) for a code width."""
+        raise NotImplementedError
+
+    # Geometry --------------------------------------------------------------------------------
+
+    @property
+    def macs(self) -> int:
+        """Multiply-accumulates of one step."""
+        return self.lanes_m * self.lanes_n * self.lanes_k
+
+    @property
+    def activation_word_bytes(self) -> int:
+        """Bytes of activations one step reads: lanes_m x lanes_k INT8."""
+        return self.lanes_m * self.lanes_k
+
+    @property
+    def weight_word_bytes(self) -> int:
+        """Bytes of one word of the weight buffer: a step of 8-bit codes."""
+        return self.lanes_n * self.lanes_k
+
+    @property
+    def scale_word_bytes(self) -> int:
+        """Bytes of group scales one group of a tile reads: lanes_n unsigned 8-bit integers."""
+        return self.lanes_n
+
+    def weight_step_bytes(self, weight_bits: int) -> int:
+        """Packed bytes of the weight codes of one step."""
+        return self.lanes_n * self.lanes_k * weight_bits // 8
+
+    # Widths (no overflow is possible by construction) ----------------------------------------
+
+    @property
+    def dot_bits(self) -> int:
+        """Width of the sum of one step's ``lanes_k`` products: bound 128 * 128 * lanes_k."""
+        return signed_bits(128 * 128 * self.lanes_k)
+
+    @property
+    def group_sum_bits(self) -> int:
+        """Width of a group's sum; a group may span the whole of ``max_k``."""
+        return signed_bits(128 * 128 * self.max_k)
+
+    @property
+    def accumulator_bits(self) -> int:
+        """Width of sum_g s8[g] * group_sum[g]: bound 128 * 128 * 255 * max_k."""
+        widest = max(self.weight_bits)
+        return signed_bits((1 << (widest - 1)) * 128 * 255 * self.max_k)
+
+    @property
+    def result_bytes(self) -> int:
+        """Bytes of one accumulator sum in memory: 4 when it fits 32 bits, else 8."""
+        return 4 if self.accumulator_bits <= 32 else 8
