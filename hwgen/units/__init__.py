@@ -1,0 +1,8 @@
+"""Registry of matrix units: ``kind`` in a design file -> the component that multiplies."""
+
+from hwgen.units.base import MatrixUnit, StepControl
+from hwgen.units.dense import DenseUnit
+
+__all__ = ["UNITS", "DenseUnit", "MatrixUnit", "StepControl"]
+
+UNITS: dict[str, type[MatrixUnit]] = {"dense": DenseUnit}

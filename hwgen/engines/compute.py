@@ -1,0 +1,214 @@
+"""Compute engine: walks a MATMUL's loops and feeds the matrix unit."""
+
+from amaranth.hdl import Cat, Module, Mux, Signal
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from designs.spec import Design
+from hwgen.control.fields import instruction_layout
+from hwgen.units.base import StepControl
+from mapping.isa import INSTRUCTION_BITS, Opcode
+
+__all__ = ["ComputeEngine", "PassDescriptor"]
+
+
+class PassDescriptor(data.StructLayout):
+    """Where the sums of one pass go.
+
+    Members
+    -------
+    tile, partial_tile : 16 bits
+        Tile of the output buffer, tile of the partial-sum memory.
+    accumulate, emit : 1 bit
+        As in the instruction.
+    signal : 1 bit
+        Last pass of an instruction that gives the store engine a token.
+    """
+
+    def __init__(self) -> None:
+        super().__init__({"tile": 16, "partial_tile": 16, "accumulate": 1, "emit": 1, "signal": 1})
+
+
+class ComputeEngine(wiring.Component):
+    """Reads one step a cycle from the buffers; n outer, m middle, k inner.
+
+    Timing: an instruction accepted in cycle t reads its first step in t + 1 and offers it to the
+    unit in t + 2; the next instruction is accepted in the cycle of the last read, so steps follow
+    each other without a gap. The load engine gets its token with the last read.
+
+    Members
+    -------
+    instruction : In(stream of 256 bits)
+    load_tokens, store_tokens : In(1)
+    take_load_token, take_store_token : Out(1)
+    give_load_token : Out(1)
+    read_enable : Out(1)
+        Reads one word of each buffer.
+    weight_address, activation_address, scale_address : Out(24)
+    control : Out(stream of StepControl)
+        Together with the words on the buffers' outputs.
+    upper_half : Out(1)
+        The step's 4-bit codes are the upper half of the weight word.
+    passes : Out(stream of PassDescriptor)
+        One a pass, offered when its last step is read.
+    busy, wait_load, wait_store : Out(1)
+        A step is read; held by a missing token of that neighbour.
+    idle : Out(1)
+    """
+
+    def __init__(self, design: Design) -> None:
+        self.design = design
+        super().__init__(
+            {
+                "instruction": In(stream.Signature(INSTRUCTION_BITS)),
+                "load_tokens": In(1),
+                "store_tokens": In(1),
+                "take_load_token": Out(1),
+                "take_store_token": Out(1),
+                "give_load_token": Out(1),
+                "read_enable": Out(1),
+                "weight_address": Out(24),
+                "activation_address": Out(24),
+                "scale_address": Out(24),
+                "control": Out(stream.Signature(StepControl())),
+                "upper_half": Out(1),
+                "passes": Out(stream.Signature(PassDescriptor())),
+                "busy": Out(1),
+                "wait_load": Out(1),
+                "wait_store": Out(1),
+                "idle": Out(1),
+            }
+        )
+
+    def elaborate(self, platform):
+        m = Module()
+        layout = instruction_layout(Opcode.MATMUL)
+        word = data.View(layout, self.instruction.payload)
+        held = Signal(layout)  # the instruction being executed
+        active = Signal()
+
+        # Step register: the read of the cycle before, offered to the unit.
+        offered = Signal()
+        advance = Signal()
+        pass_last, read = Signal(), Signal()
+        m.d.comb += [
+            advance.eq(~offered | self.control.ready),
+            read.eq(active & advance & (~pass_last | self.passes.ready)),
+            self.read_enable.eq(read),
+            self.busy.eq(read),
+            self.control.valid.eq(offered),
+        ]
+
+        # Loop counters count down; addresses count up.
+        k_left = Signal(16)
+        group_left = Signal(16)
+        m_left = Signal(16)
+        n_left = Signal(16)
+        weight_step = Signal(25)  # in units of the narrow width: half words when codes are 4 bits
+        tile_start = Signal(25)  # first step of the current feature tile
+        activation = Signal(24)
+        row_start = Signal(24)
+        scale = Signal(24)
+        scale_start = Signal(24)
+        tile = Signal(16)
+        partial_tile = Signal(16)
+        narrow = Signal()
+        narrow_in = Signal()
+        group_last, tile_last, last = Signal(), Signal(), Signal()
+        m.d.comb += [
+            narrow.eq(held.weight_bits == 4),
+            narrow_in.eq(word.weight_bits == 4),
+            group_last.eq(group_left == 1),
+            pass_last.eq(k_left == 1),
+            tile_last.eq(pass_last & (m_left == 1)),
+            last.eq(tile_last & (n_left == 1)),
+            self.weight_address.eq(Mux(narrow, weight_step >> 1, weight_step)),
+            self.activation_address.eq(activation),
+            self.scale_address.eq(scale),
+            self.give_load_token.eq(read & last & held.signal_upstream),
+            self.passes.valid.eq(active & advance & pass_last),
+            self.passes.payload.tile.eq(tile),
+            self.passes.payload.partial_tile.eq(partial_tile),
+            self.passes.payload.accumulate.eq(held.accumulate),
+            self.passes.payload.emit.eq(held.emit),
+            self.passes.payload.signal.eq(last & held.signal_downstream),
+        ]
+
+        with m.If(advance):
+            m.d.sync += offered.eq(read)
+        with m.If(read):
+            m.d.sync += [
+                self.control.payload.narrow.eq(narrow),
+                self.control.payload.group_last.eq(group_last | pass_last),
+                self.control.payload.pass_last.eq(pass_last),
+                self.control.payload.scaled.eq(held.scaled),
+                self.upper_half.eq(narrow & weight_step[0]),
+                k_left.eq(k_left - 1),
+                group_left.eq(group_left - 1),
+                weight_step.eq(weight_step + 1),
+                activation.eq(activation + 1),
+            ]
+            with m.If(group_last | pass_last):
+                m.d.sync += [group_left.eq(held.group_steps), scale.eq(scale + 1)]
+            with m.If(pass_last):
+                m.d.sync += [
+                    k_left.eq(held.k_steps),
+                    m_left.eq(m_left - 1),
+                    tile.eq(tile + 1),
+                    partial_tile.eq(partial_tile + 1),
+                    row_start.eq(row_start + held.activation_stride),
+                    activation.eq(row_start + held.activation_stride),
+                    weight_step.eq(tile_start),
+                    scale.eq(scale_start),
+                ]
+            with m.If(tile_last):
+                m.d.sync += [
+                    m_left.eq(held.m_tiles),
+                    n_left.eq(n_left - 1),
+                    row_start.eq(held.activation_word),
+                    activation.eq(held.activation_word),
+                    weight_step.eq(weight_step + 1),
+                    tile_start.eq(weight_step + 1),
+                    scale.eq(scale + 1),
+                    scale_start.eq(scale + 1),
+                ]
+            with m.If(last):
+                m.d.sync += active.eq(0)
+
+        self._accept(m, word, held, active, read & last)
+        with m.If(self.instruction.valid & self.instruction.ready):
+            first_step = Signal(25)
+            m.d.comb += first_step.eq(Mux(narrow_in, word.weight_word << 1, word.weight_word))
+            m.d.sync += [
+                k_left.eq(word.k_steps),
+                group_left.eq(word.group_steps),
+                m_left.eq(word.m_tiles),
+                n_left.eq(word.n_tiles),
+                weight_step.eq(first_step),
+                tile_start.eq(first_step),
+                activation.eq(word.activation_word),
+                row_start.eq(word.activation_word),
+                scale.eq(word.scale_word),
+                scale_start.eq(word.scale_word),
+                tile.eq(word.tile),
+                partial_tile.eq(word.partial_tile),
+            ]
+        m.d.comb += self.idle.eq(~active & ~offered & ~self.instruction.valid)
+        return m
+
+    def _accept(self, m, word, held, active, finishing):
+        """Take the next instruction when its tokens are there and the steps have ended."""
+        free, have_load, have_store, accept = Signal(), Signal(), Signal(), Signal()
+        m.d.comb += [
+            free.eq(~active | finishing),
+            have_load.eq(~word.wait_upstream | self.load_tokens),
+            have_store.eq(~word.wait_downstream | self.store_tokens),
+            self.instruction.ready.eq(free & have_load & have_store),
+            accept.eq(self.instruction.valid & self.instruction.ready),
+            self.take_load_token.eq(accept & word.wait_upstream),
+            self.take_store_token.eq(accept & word.wait_downstream),
+            self.wait_load.eq(self.instruction.valid & ~active & ~have_load),
+            self.wait_store.eq(self.instruction.valid & ~active & have_load & ~have_store),
+        ]
+        with m.If(accept):
+            m.d.sync += [active.eq(1), Cat(held.as_value()).eq(self.instruction.payload)]

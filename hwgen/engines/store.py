@@ -1,0 +1,141 @@
+"""Store engine: finished tiles from the output buffer to memory."""
+
+from amaranth.hdl import Module, Signal
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from designs.spec import Design
+from hwgen.control.fields import instruction_layout
+from hwgen.engines.load import burst_length
+from hwgen.memory.striped import Burst, WriteBeat
+from mapping.isa import INSTRUCTION_BITS, Opcode
+
+__all__ = ["StoreEngine"]
+
+
+class StoreEngine(wiring.Component):
+    """Writes one instruction's lines, then waits until memory has acknowledged all of them.
+
+    Timing: an instruction accepted in cycle t offers its first burst and reads its first line in
+    t + 1, and offers that line in t + 2, one a cycle. Its token is given one cycle after the last
+    acknowledgement, and the next instruction is accepted the cycle after that.
+
+    Members
+    -------
+    instruction : In(stream of 256 bits)
+    compute_tokens : In(1), take_token : Out(1)
+        ``wait_upstream``: the tiles are there.
+    give_token : Out(1)
+        ``signal_upstream``: their place is free again.
+    read_enable : Out(1), read_address : Out(24), read_data : In
+        Output buffer, by lines; data one cycle after enable, held.
+    request : Out(stream of Burst), data : Out(stream of WriteBeat)
+    done : In(stream of 1 bit)
+    idle : Out(1)
+    """
+
+    def __init__(self, design: Design) -> None:
+        self.design = design
+        super().__init__(
+            {
+                "instruction": In(stream.Signature(INSTRUCTION_BITS)),
+                "compute_tokens": In(1),
+                "take_token": Out(1),
+                "give_token": Out(1),
+                "read_enable": Out(1),
+                "read_address": Out(24),
+                "read_data": In(8 * design.line_bytes),
+                "request": Out(stream.Signature(Burst())),
+                "data": Out(stream.Signature(WriteBeat(design.line_bytes))),
+                "done": In(stream.Signature(1)),
+                "idle": Out(1),
+            }
+        )
+
+    def elaborate(self, platform):
+        m = Module()
+        max_burst = self.design.dram.max_burst_beats
+        word = data.View(instruction_layout(Opcode.STORE), self.instruction.payload)
+        busy, accept, token_ready = Signal(), Signal(), Signal()
+        signal = Signal()
+        m.d.comb += [
+            token_ready.eq(~word.wait_upstream | self.compute_tokens),
+            self.instruction.ready.eq(~busy & token_ready),
+            accept.eq(self.instruction.valid & self.instruction.ready),
+            self.take_token.eq(accept & word.wait_upstream),
+            self.idle.eq(~busy & ~self.instruction.valid),
+        ]
+        total = Signal(32)
+        m.d.comb += total.eq(word.tiles * word.lines_per_tile)
+
+        # Addresses.
+        line = Signal(32)
+        remaining = Signal(32)
+        length = Signal(9)
+        unacknowledged = Signal(32)
+        request_take = Signal()
+        m.d.comb += [
+            length.eq(burst_length(line, remaining, max_burst)),
+            self.request.valid.eq(busy & (remaining != 0)),
+            self.request.payload.line.eq(line),
+            self.request.payload.length.eq(length - 1),
+            request_take.eq(self.request.valid & self.request.ready),
+            self.done.ready.eq(1),
+        ]
+        m.d.sync += unacknowledged.eq(unacknowledged + request_take - self.done.valid)
+        with m.If(request_take):
+            m.d.sync += [line.eq(line + length), remaining.eq(remaining - length)]
+
+        # Lines: read one ahead of the write stream.
+        to_read = Signal(32)
+        read_line = Signal(32)  # memory line of the read, for the burst boundary
+        tile_base = Signal(24)
+        in_tile = Signal(16)
+        tile_lines = Signal(16)
+        offered, advance, read = Signal(), Signal(), Signal()
+        tile_end = Signal()
+        boundary = Signal()
+        m.d.comb += [
+            advance.eq(~offered | self.data.ready),
+            read.eq(busy & (to_read != 0) & advance),
+            self.read_enable.eq(read),
+            self.read_address.eq(tile_base + in_tile),
+            tile_end.eq(in_tile + 1 == tile_lines),
+            boundary.eq((read_line & (max_burst - 1)) == max_burst - 1),
+            self.data.valid.eq(offered),
+            self.data.payload.data.eq(self.read_data),
+        ]
+        with m.If(advance):
+            m.d.sync += offered.eq(read)
+        with m.If(read):
+            m.d.sync += [
+                self.data.payload.last.eq(boundary | (to_read == 1)),
+                to_read.eq(to_read - 1),
+                read_line.eq(read_line + 1),
+                in_tile.eq(in_tile + 1),
+            ]
+            with m.If(tile_end):
+                m.d.sync += [in_tile.eq(0), tile_base.eq(tile_base + self.design.tile_lines)]
+
+        finished = Signal()
+        m.d.comb += [
+            finished.eq(
+                busy & (remaining == 0) & (to_read == 0) & ~offered & (unacknowledged == 0)
+            ),
+            self.give_token.eq(finished & signal),
+        ]
+        with m.If(finished):
+            m.d.sync += busy.eq(0)
+        with m.If(accept):
+            m.d.sync += [
+                busy.eq(1),
+                signal.eq(word.signal_upstream),
+                line.eq(word.dram_line),
+                remaining.eq(total),
+                to_read.eq(total),
+                read_line.eq(word.dram_line),
+                tile_base.eq(word.tile * self.design.tile_lines),
+                in_tile.eq(0),
+                tile_lines.eq(word.lines_per_tile),
+            ]
+        return m

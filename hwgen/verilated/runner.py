@@ -1,0 +1,155 @@
+"""Fast runner: programs on the Verilated design, no Python per cycle."""
+
+import ctypes
+from dataclasses import dataclass
+
+import numpy as np
+
+from designs.registers import COUNTERS, register_offset
+from designs.spec import Design
+from hwgen.verilated.build import build_shared_library
+from hwgen.verilog import design_verilog, top_name
+from templates import render
+
+__all__ = ["Counters", "HardwareError", "VerilatedAccelerator"]
+
+
+class HardwareError(RuntimeError):
+    """The simulated hardware reported an error or did not finish."""
+
+
+@dataclass(frozen=True)
+class Counters:
+    """The hardware's own counters after a program; cycles and lines, see designs/registers.py."""
+
+    cycles: int
+    compute_busy: int
+    compute_wait_load: int
+    compute_wait_store: int
+    load_wait_compute: int
+    read_lines: int
+    write_lines: int
+    weight_lines: int
+    weight_window: int
+    weight_window_lines: int
+
+
+class VerilatedAccelerator:
+    """One accelerator with its memory.
+
+    Parameters
+    ----------
+    design : Design
+        Built on first use; the build is cached by content.
+    memory : ndarray of uint8, shape (lines, line_bytes), C order
+        External memory, shared with the hardware: it reads and writes this very array.
+
+    Raises
+    ------
+    BuildError
+        Verilator or the compiler failed.
+    ValueError
+        ``memory`` has another shape or type.
+    """
+
+    def __init__(self, design: Design, memory: np.ndarray) -> None:
+        if (
+            memory.dtype != np.uint8
+            or memory.ndim != 2
+            or memory.shape[1] != design.line_bytes
+            or not memory.flags.c_contiguous
+        ):
+            raise ValueError(f"memory must be uint8 (lines, {design.line_bytes}) in C order")
+        top = top_name(design)
+        harness = render(
+            "verilated.cpp.jinja", design=design, top=top, status_offset=register_offset("status")
+        )
+        library = build_shared_library(design_verilog(design), top, harness)
+        self.design = design
+        self.memory = memory
+        self._library = _bind(ctypes.CDLL(str(library)))
+        beat = design.dram_beat_cycles
+        self._runner = self._library.silicast_create(
+            memory.ctypes.data,
+            memory.shape[0],
+            design.dram_latency_cycles,
+            beat.numerator,
+            beat.denominator,
+        )
+
+    def close(self) -> None:
+        """Free the simulation; further runs are not allowed."""
+        if self._runner:
+            self._library.silicast_destroy(self._runner)
+            self._runner = None
+
+    def __enter__(self) -> "VerilatedAccelerator":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __del__(self) -> None:
+        if getattr(self, "_runner", None):
+            self.close()
+
+    @property
+    def simulated_cycles(self) -> int:
+        """Clock cycles since creation, host accesses included."""
+        return self._library.silicast_cycle(self._runner)
+
+    def run(self, program_line: int, blocks: int, max_cycles: int = 1 << 40) -> Counters:
+        """Run a program that is in memory, and return the hardware's counters.
+
+        Parameters
+        ----------
+        program_line : int
+            First line of the program.
+        blocks : int
+            Its length in fetch blocks.
+        max_cycles : int
+            Give up after so many cycles.
+
+        Raises
+        ------
+        HardwareError
+            The hardware reported an error, or did not finish in time.
+        """
+        library, runner = self._library, self._runner
+        library.silicast_write(runner, register_offset("program_line"), program_line)
+        library.silicast_write(runner, register_offset("program_blocks"), blocks)
+        library.silicast_write(runner, register_offset("control"), 1)
+        status = ctypes.c_uint32()
+        if not library.silicast_wait(runner, max_cycles, ctypes.byref(status)):
+            raise HardwareError(f"{self.design.name}: program not done after {max_cycles} cycles")
+        if status.value & 0b1100:
+            raise HardwareError(f"{self.design.name}: hardware error, status {status.value:#x}")
+        return self.counters()
+
+    def counters(self) -> Counters:
+        """Read all counters over the control port."""
+        values = {}
+        for counter in COUNTERS:
+            offset = register_offset(counter.name)
+            low = self._library.silicast_read(self._runner, offset)
+            high = self._library.silicast_read(self._runner, offset + 4)
+            values[counter.name] = low | high << 32
+        return Counters(**values)
+
+
+def _bind(library: ctypes.CDLL) -> ctypes.CDLL:
+    """Argument and result types of the harness."""
+    handle, u32, u64 = ctypes.c_void_p, ctypes.c_uint32, ctypes.c_uint64
+    library.silicast_create.argtypes = [ctypes.c_void_p, u64, u64, u64, u64]
+    library.silicast_create.restype = handle
+    library.silicast_destroy.argtypes = [handle]
+    library.silicast_destroy.restype = None
+    library.silicast_write.argtypes = [handle, ctypes.c_uint, u32]
+    library.silicast_write.restype = None
+    library.silicast_read.argtypes = [handle, ctypes.c_uint]
+    library.silicast_read.restype = u32
+    library.silicast_wait.argtypes = [handle, u64, ctypes.POINTER(u32)]
+    library.silicast_wait.restype = ctypes.c_int
+    library.silicast_cycle.argtypes = [handle]
+    library.silicast_cycle.restype = u64
+    return library

@@ -1,0 +1,39 @@
+"""Readable Verilog of a design."""
+
+import os
+from functools import lru_cache
+
+from designs.spec import Design
+from hwgen.accelerator import Accelerator
+from templates import template_path
+
+__all__ = ["component_verilog", "design_verilog", "top_name"]
+
+# The Yosys of the wheel keeps the output the same on every machine.
+os.environ.setdefault("AMARANTH_USE_YOSYS", "builtin")
+
+
+def top_name(design: Design) -> str:
+    """Verilog module name of a design's top level."""
+    return "silicast_" + "".join(c if c.isalnum() else "_" for c in design.name)
+
+
+def component_verilog(component, name: str) -> str:
+    """Verilog of one component and everything below it, with the RAM module behind it.
+
+    Parameters
+    ----------
+    component : amaranth.lib.wiring.Component
+    name : str
+        Module name of the top.
+    """
+    from amaranth.back import verilog  # a second to import; only generation needs it
+
+    text = verilog.convert(component, name=name, emit_src=False, strip_internal_attrs=True)
+    return text + "\n" + template_path("verilog/silicast_ram.v").read_text(encoding="utf-8")
+
+
+@lru_cache(maxsize=4)
+def design_verilog(design: Design) -> str:
+    """Verilog of the whole accelerator; the same design gives the same text."""
+    return component_verilog(Accelerator(design), top_name(design))

@@ -1,0 +1,324 @@
+"""Where every byte of weights, scales, activations and sums lies in memory.
+
+All regions are arrays of memory lines, uint8 (lines, line_bytes), in the order the instructions
+read or write them, so that every load and store is one contiguous run of lines. Slots and blocks
+are padded to whole lines; tails of N, K and M are padded with zeros to whole tiles.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from designs.errors import InputError
+from designs.spec import Design
+from mapping.quantise import QuantisedWeights
+from mapping.tiling import Split, Tiling, WeightTiling
+
+__all__ = [
+    "activation_block_lines",
+    "output_lines",
+    "pack_activations",
+    "pack_codes",
+    "pack_scales",
+    "pack_weights",
+    "scale_slot_lines",
+    "unpack_codes",
+    "unpack_outputs",
+    "weight_slot_lines",
+]
+
+_PIECE_CODES = 1 << 23  # codes transposed at a time: bounds the scratch memory of packing
+
+
+def _of_weights(tiling: Tiling | WeightTiling) -> WeightTiling:
+    return tiling.weights if isinstance(tiling, Tiling) else tiling
+
+
+def _sizes(split: Split) -> NDArray[np.int64]:
+    return np.concatenate([np.full(parts, size) for _, parts, size in split.runs()])
+
+
+def weight_slot_lines(design: Design, tiling: Tiling | WeightTiling) -> NDArray[np.int64]:
+    """Memory lines of every weight slot, int64 (columns, chunks)."""
+    weights = _of_weights(tiling)
+    step = weights.unit_steps * design.unit.weight_step_bytes(weights.fmt.bits)
+    size = np.outer(_sizes(weights.columns), _sizes(weights.chunks)) * step
+    return -(-size // design.line_bytes)
+
+
+def scale_slot_lines(design: Design, tiling: Tiling | WeightTiling) -> NDArray[np.int64]:
+    """Memory lines of every scale slot, int64 (columns, chunks); zeros when unscaled."""
+    weights = _of_weights(tiling)
+    word = design.unit.scale_word_bytes if weights.fmt.scaled else 0
+    size = np.outer(_sizes(weights.columns), _sizes(weights.chunks)) * word
+    return -(-size // design.line_bytes)
+
+
+def activation_block_lines(design: Design, tiling: Tiling) -> NDArray[np.int64]:
+    """Memory lines of every block of activations, int64 (blocks,)."""
+    tile = tiling.weights.steps * design.unit.activation_word_bytes
+    return -(-_sizes(tiling.blocks) * tile // design.line_bytes)
+
+
+def output_lines(tiling: Tiling) -> int:
+    """Memory lines of all sums: block, feature tile, token tile, row; each row padded."""
+    return tiling.blocks.total * tiling.weights.columns.total * tiling.lines_per_tile
+
+
+def pack_codes(codes: NDArray[np.int8], bits: int) -> NDArray[np.uint8]:
+    """Codes at their true width: code i of a row at bits i*bits of its bytes, little-endian.
+
+    Parameters
+    ----------
+    codes : int8 (rows, count)
+        Two's complement values of ``bits`` bits; ``count * bits`` is a multiple of 8.
+    bits : int
+        1 to 8.
+
+    Returns
+    -------
+    uint8 (rows, count * bits / 8)
+    """
+    raw = np.ascontiguousarray(codes).view(np.uint8)
+    if bits == 8:
+        return raw
+    raw = raw & np.uint8((1 << bits) - 1)
+    if 8 % bits == 0:
+        each = 8 // bits
+        packed = raw[:, ::each].copy()
+        for index in range(1, each):
+            packed |= raw[:, index::each] << np.uint8(index * bits)
+        return packed
+    rows, count = raw.shape
+    size = count * bits // 8
+    whole = -(-count // 8)
+    if count % 8:
+        raw = np.pad(raw, ((0, 0), (0, whole * 8 - count)))
+    word = np.zeros((rows, whole), "<u8")  # eight codes fill exactly ``bits`` bytes
+    for index in range(8):
+        word |= raw[:, index::8].astype("<u8") << np.uint64(index * bits)
+    packed = word.view(np.uint8).reshape(rows, whole, 8)[:, :, :bits]
+    return packed.reshape(rows, whole * bits)[:, :size]
+
+
+def unpack_codes(packed: NDArray[np.uint8], bits: int) -> NDArray[np.int8]:
+    """Signed codes of packed bytes; the inverse of ``pack_codes``.
+
+    Parameters
+    ----------
+    packed : uint8 (rows, bytes)
+        ``bytes * 8`` is a multiple of ``bits``.
+    bits : int
+        1 to 8.
+
+    Returns
+    -------
+    int8 (rows, bytes * 8 / bits)
+    """
+    if bits == 8:
+        return np.ascontiguousarray(packed).view(np.int8)
+    rows, size = packed.shape
+    up = np.uint8(8 - bits)  # shift up, then arithmetic shift down, extends the sign
+    if 8 % bits == 0:
+        each = 8 // bits
+        codes = np.empty((rows, size, each), np.int8)
+        for index in range(each):
+            codes[:, :, index] = (packed << np.uint8(8 - bits * (index + 1))).view(np.int8)
+        codes >>= np.int8(up)
+        return codes.reshape(rows, size * each)
+    count = size * 8 // bits
+    whole = -(-size // bits)
+    padded = np.zeros((rows, whole, 8), np.uint8)
+    flat = np.zeros((rows, whole * bits), np.uint8)
+    flat[:, :size] = packed
+    padded[:, :, :bits] = flat.reshape(rows, whole, bits)
+    word = padded.view("<u8")[:, :, 0]
+    codes = np.empty((rows, whole, 8), np.int8)
+    for index in range(8):
+        code = (word >> np.uint64(index * bits)).astype(np.uint8)
+        codes[:, :, index] = (code << up).view(np.int8) >> np.int8(up)
+    return codes.reshape(rows, whole * 8)[:, :count]
+
+
+def pack_weights(
+    design: Design, weights: QuantisedWeights, tiling: Tiling | WeightTiling
+) -> NDArray[np.uint8]:
+    """Weight codes as memory lines: slot after slot, each step [lanes_n][lanes_k] packed.
+
+    Parameters
+    ----------
+    design : Design
+        The accelerator.
+    weights : QuantisedWeights
+        Codes (N, K) in the format of the tiling.
+    tiling : Tiling or WeightTiling
+        How the matrix is cut; tokens do not matter.
+
+    Returns
+    -------
+    uint8 (lines, line_bytes)
+
+    Raises
+    ------
+    InputError
+        Shape or format are not those of the tiling.
+    """
+    cut = _of_weights(tiling)
+    _check_weights(weights, cut)
+    lanes_n, lanes_k = design.unit.lanes_n, design.unit.lanes_k
+    lines = weight_slot_lines(design, cut)
+    memory = np.zeros((int(lines.sum()), design.line_bytes), np.uint8)
+    row_bytes = lines.sum(axis=1) * design.line_bytes
+    first_byte = np.cumsum(row_bytes) - row_bytes
+    for first, count, tiles in cut.columns.runs():
+        if not count:
+            continue
+        stride = int(row_bytes[first])
+        begin = int(first_byte[first])
+        columns = memory.reshape(-1)[begin : begin + count * stride].reshape(count, stride)
+        piece = max(1, _PIECE_CODES // (tiles * lanes_n * cut.steps * lanes_k))
+        for low in range(0, count, piece):
+            high = min(count, low + piece)
+            feature = (cut.columns.start(first) + low * tiles) * lanes_n
+            codes = _rows(weights.codes, feature, (high - low) * tiles * lanes_n)
+            codes = _pad_last(codes, cut.steps * lanes_k)
+            codes = codes.reshape(high - low, tiles, lanes_n, cut.steps, lanes_k)
+            offset = 0
+            for chunk in range(cut.chunks.parts):
+                steps = slice(cut.chunk_start(chunk), cut.chunk_start(chunk + 1))
+                part = codes[:, :, :, steps].transpose(0, 1, 3, 2, 4)
+                packed = pack_codes(part.reshape(high - low, -1), cut.fmt.bits)
+                columns[low:high, offset : offset + packed.shape[1]] = packed
+                offset += int(lines[first, chunk]) * design.line_bytes
+    return memory
+
+
+def pack_scales(
+    design: Design, weights: QuantisedWeights, tiling: Tiling | WeightTiling
+) -> NDArray[np.uint8]:
+    """Group scales as memory lines: slot after slot, feature tile, group, [lanes_n] bytes.
+
+    Parameters and errors as ``pack_weights``; no lines when the format stores no group scale.
+    """
+    cut = _of_weights(tiling)
+    _check_weights(weights, cut)
+    lines = scale_slot_lines(design, cut)
+    memory = np.zeros((int(lines.sum()), design.line_bytes), np.uint8)
+    if weights.scales is None:
+        return memory
+    lanes_n = design.unit.lanes_n
+    row_bytes = lines.sum(axis=1) * design.line_bytes
+    first_byte = np.cumsum(row_bytes) - row_bytes
+    for first, count, tiles in cut.columns.runs():
+        if not count:
+            continue
+        stride, begin = int(row_bytes[first]), int(first_byte[first])
+        columns = memory.reshape(-1)[begin : begin + count * stride].reshape(count, stride)
+        feature = cut.columns.start(first) * lanes_n
+        scales = _rows(weights.scales, feature, count * tiles * lanes_n)
+        scales = scales.reshape(count, tiles, lanes_n, -1)
+        offset = 0
+        for chunk in range(cut.chunks.parts):
+            groups = slice(cut.chunks.start(chunk), cut.chunks.start(chunk + 1))
+            part = scales[:, :, :, groups].transpose(0, 1, 3, 2).reshape(count, -1)
+            columns[:, offset : offset + part.shape[1]] = part
+            offset += int(lines[first, chunk]) * design.line_bytes
+    return memory
+
+
+def _check_weights(weights: QuantisedWeights, cut: WeightTiling) -> None:
+    if weights.codes.shape != (cut.n, cut.k):
+        raise InputError("weights", "shape", weights.codes.shape, f"({cut.n}, {cut.k})")
+    if weights.fmt != cut.fmt:
+        raise InputError("weights", "format", weights.fmt.name, cut.fmt.name)
+
+
+def _rows(matrix: NDArray, first: int, count: int) -> NDArray:
+    """``count`` rows from ``first`` on, zeros below the last one; a view when none is missing."""
+    part = matrix[first : first + count]
+    if len(part) == count:
+        return part
+    return np.pad(part, ((0, count - len(part)), (0, 0)))
+
+
+def _pad_last(matrix: NDArray, size: int) -> NDArray:
+    missing = size - matrix.shape[1]
+    return np.pad(matrix, ((0, 0), (0, missing))) if missing else matrix
+
+
+def pack_activations(
+    design: Design, activations: NDArray[np.int8], tiling: Tiling
+) -> NDArray[np.uint8]:
+    """INT8 activations as memory lines: block, token tile, step, [lanes_m][lanes_k].
+
+    Parameters
+    ----------
+    design : Design
+        The accelerator.
+    activations : int8 (M, K)
+        Codes.
+    tiling : Tiling
+        How the product is cut.
+
+    Returns
+    -------
+    uint8 (lines, line_bytes)
+
+    Raises
+    ------
+    InputError
+        The shape or type is not that of the tiling.
+    """
+    shape, steps = tiling.shape, tiling.weights.steps
+    if activations.shape != (shape.m, shape.k) or activations.dtype != np.int8:
+        found = f"{activations.dtype} {activations.shape}"
+        raise InputError("activations", "shape", found, f"int8 ({shape.m}, {shape.k})")
+    lanes_m, lanes_k = design.unit.lanes_m, design.unit.lanes_k
+    rows = _rows(activations, 0, tiling.blocks.total * lanes_m)
+    words = _pad_last(rows, steps * lanes_k).reshape(-1, lanes_m, steps, lanes_k)
+    words = words.transpose(0, 2, 1, 3)
+    lines = activation_block_lines(design, tiling)
+    memory = np.zeros((int(lines.sum()), design.line_bytes), np.uint8)
+    line = 0
+    for block, count in enumerate(lines.tolist()):
+        tiles = slice(tiling.blocks.start(block), tiling.blocks.start(block + 1))
+        part = np.ascontiguousarray(words[tiles]).view(np.uint8).reshape(-1)
+        memory[line : line + count].reshape(-1)[: len(part)] = part
+        line += count
+    return memory
+
+
+def unpack_outputs(design: Design, lines: NDArray[np.uint8], tiling: Tiling) -> NDArray[np.int64]:
+    """Accumulator sums of the output region, without padding.
+
+    Parameters
+    ----------
+    design : Design
+        The accelerator.
+    lines : uint8 (lines, line_bytes)
+        The output region, from its first line on.
+    tiling : Tiling
+        How the product is cut.
+
+    Returns
+    -------
+    int64 (M, N)
+    """
+    shape, unit = tiling.shape, design.unit
+    rows = tiling.lines_per_tile // design.row_lines
+    columns = tiling.weights.columns.total
+    row_bytes = design.row_lines * design.line_bytes
+    kind = np.dtype(f"<i{unit.result_bytes}")
+    sums = np.empty((tiling.blocks.total * rows, columns * unit.lanes_n), np.int64)
+    line = 0
+    for first, count, tiles in tiling.blocks.runs():
+        if not count:
+            continue
+        used = count * tiles * columns * tiling.lines_per_tile
+        part = np.ascontiguousarray(lines[line : line + used])
+        part = part.reshape(count, columns, tiles, rows, row_bytes)
+        part = np.ascontiguousarray(part[..., : unit.lanes_n * unit.result_bytes]).view(kind)
+        top = tiling.blocks.start(first) * rows
+        view = sums[top : top + count * tiles * rows]
+        view[:] = part.transpose(0, 2, 3, 1, 4).reshape(view.shape)
+        line += used
+    return sums[: shape.m, : shape.n]

@@ -1,0 +1,454 @@
+"""How a matrix product is cut to fit the buffers of a design.
+
+Weights are cut into *slots*: a slot is what one load brings and one multiplication works on,
+either several feature tiles of the whole of K, or, when one feature tile does not fit, a chunk
+of K of one feature tile. Slots form a ring in the weight buffer. How weights are cut never
+depends on the number of tokens, so one stored copy serves prefill and decode. Tokens are cut
+into blocks that stay in the activation buffer while all weights pass by.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from math import ceil, gcd
+
+from designs.errors import InputError
+from designs.spec import INSTRUCTION_BYTES, Design
+from mapping.formats import WeightFormat
+from mapping.isa import FORMS, Opcode
+
+__all__ = ["GemmShape", "Split", "Tiling", "WeightTiling", "choose_tiling", "choose_weight_tiling"]
+
+_MATMUL = {field.name: 1 << field.bits for field in FORMS[Opcode.MATMUL].fields}
+_LOAD = {field.name: 1 << field.bits for field in FORMS[Opcode.LOAD].fields}
+_STORE = {field.name: 1 << field.bits for field in FORMS[Opcode.STORE].fields}
+
+_WEIGHT_SLOTS = (4, 3)  # two slots leave the channel idle while a slot waits for its release
+_FEWEST_SLOTS = 2
+_OUTPUT_SLOTS = 8
+_ISSUE_CYCLES = 4  # between two instructions of an engine; only ranks candidates
+
+
+@dataclass(frozen=True)
+class GemmShape:
+    """A product (m, k) x (n, k)^T -> (m, n): tokens, output features, reduction elements.
+
+    Raises
+    ------
+    InputError
+        A size is not an integer of at least 1.
+    """
+
+    m: int
+    n: int
+    k: int
+
+    def __post_init__(self) -> None:
+        for name in ("m", "n", "k"):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+                raise InputError("GEMM shape", name, value, "an integer of at least 1")
+
+
+@dataclass(frozen=True)
+class Split:
+    """``total`` things dealt to ``parts`` consecutive parts evenly, the larger parts first."""
+
+    total: int
+    parts: int
+
+    @property
+    def largest(self) -> int:
+        """Size of the first part."""
+        return -(-self.total // self.parts)
+
+    def size(self, part: int) -> int:
+        """Things in a part."""
+        return self.total // self.parts + (part < self.total % self.parts)
+
+    def start(self, part: int) -> int:
+        """Things before a part."""
+        return part * (self.total // self.parts) + min(part, self.total % self.parts)
+
+    def runs(self) -> Iterator[tuple[int, int, int]]:
+        """Runs of equal parts as (first part, parts, size): one or two."""
+        extra = self.total % self.parts
+        if extra:
+            yield 0, extra, self.largest
+        yield extra, self.parts - extra, self.total // self.parts
+
+
+@dataclass(frozen=True)
+class WeightTiling:
+    """How the weights of one matrix are cut, stored and ringed; independent of the tokens.
+
+    Parameters
+    ----------
+    n, k : int
+        Output features and reduction elements, unpadded.
+    fmt : WeightFormat
+        Number format.
+    steps : int
+        Steps of the whole of K, padded to ``lanes_k``.
+    unit_steps : int
+        Steps K may be cut at: a scale group, or 1.
+    columns : Split
+        Feature tiles over slots (each slot, or each row of chunk slots).
+    chunks : Split
+        Units of K over chunks; one part is the whole of K.
+    slots : int
+        Slots of the ring in the weight buffer, and of the one in the scale buffer.
+    weight_slot_bytes, scale_slot_bytes : int
+        Distance of two slots in the buffers; whole lines and words.
+    """
+
+    n: int
+    k: int
+    fmt: WeightFormat
+    steps: int
+    unit_steps: int
+    columns: Split
+    chunks: Split
+    slots: int
+    weight_slot_bytes: int
+    scale_slot_bytes: int
+
+    @property
+    def slot_count(self) -> int:
+        """Slots the whole matrix is stored in, in order: column outer, chunk inner."""
+        return self.columns.parts * self.chunks.parts
+
+    def chunk_steps(self, chunk: int) -> int:
+        """Steps of a chunk of K."""
+        return self.chunks.size(chunk) * self.unit_steps
+
+    def chunk_start(self, chunk: int) -> int:
+        """First step of a chunk of K."""
+        return self.chunks.start(chunk) * self.unit_steps
+
+    @property
+    def feature_grain(self) -> int:
+        """Feature tiles of a slot that fill whole weight words: where a slot may be cut."""
+        return 8 // gcd(8, self.chunk_steps(0) * self.fmt.bits)
+
+    def group_steps(self, chunk: int) -> int:
+        """Steps of a scale group as the instruction says it; the chunk when unscaled."""
+        return self.unit_steps if self.fmt.scaled else self.chunk_steps(chunk)
+
+
+@dataclass(frozen=True)
+class Tiling:
+    """How a product is cut.
+
+    Parameters
+    ----------
+    shape : GemmShape
+        The product, unpadded.
+    weights : WeightTiling
+        How the weights are cut.
+    blocks : Split
+        Token tiles over blocks; a block stays in the activation buffer for one pass over all
+        weights.
+    activation_slots : int
+        1, or 2 when the next block is loaded during the work on this one.
+    activation_slot_bytes : int
+        Distance of two blocks in the activation buffer.
+    emit_features : int
+        Most feature tiles one instruction sends to the output buffer.
+    emit_tokens : int
+        Most token tiles one instruction sends to the output buffer.
+    output_slots : int
+        Slots of the ring in the output buffer, ``emit_features * emit_tokens`` tiles each.
+    lines_per_tile : int
+        Lines of each tile that are stored: rows of real tokens when there is less than a tile.
+    """
+
+    shape: GemmShape
+    weights: WeightTiling
+    blocks: Split
+    activation_slots: int
+    activation_slot_bytes: int
+    emit_features: int
+    emit_tokens: int
+    output_slots: int
+    lines_per_tile: int
+
+    @property
+    def fmt(self) -> WeightFormat:
+        """Number format of the weights."""
+        return self.weights.fmt
+
+    @property
+    def output_slot_tiles(self) -> int:
+        """Tiles of one slot of the output ring."""
+        return self.emit_features * self.emit_tokens
+
+
+def choose_tiling(design: Design, shape: GemmShape, fmt: WeightFormat) -> Tiling:
+    """Cut a product for a design.
+
+    Raises
+    ------
+    InputError
+        The unit has no such format, or a buffer is too small; the message names the design,
+        the field and what it would take.
+    """
+    weights = choose_weight_tiling(design, shape.n, shape.k, fmt)
+    unit = design.unit
+    tiles = ceil(shape.m / unit.lanes_m)
+    blocks, slots = _choose_blocks(design, weights, tiles)
+    block_bytes = blocks.largest * weights.steps * unit.activation_word_bytes
+    emit_features, emit_tokens = _choose_emission(design, weights, blocks.largest)
+    if design.tile_lines >= _STORE["lines_per_tile"]:
+        allowed = f"lanes_m * lines of a row below {_STORE['lines_per_tile']}"
+        raise InputError(design.name, "unit.lanes_m", unit.lanes_m, allowed)
+    return Tiling(
+        shape=shape,
+        weights=weights,
+        blocks=blocks,
+        activation_slots=slots,
+        activation_slot_bytes=_align(block_bytes, _activation_grain(design)),
+        emit_features=emit_features,
+        emit_tokens=emit_tokens,
+        output_slots=min(_OUTPUT_SLOTS, _output_tiles(design) // (emit_features * emit_tokens)),
+        lines_per_tile=min(shape.m, unit.lanes_m) * design.row_lines,
+    )
+
+
+def choose_weight_tiling(design: Design, n: int, k: int, fmt: WeightFormat) -> WeightTiling:
+    """Cut an (n, k) weight matrix for a design, for any number of tokens.
+
+    The whole of K is kept together when four or three slots of the weight buffer can hold a
+    feature tile of it; else K is cut and partial sums are kept. Among the sizes that fit, the
+    one with the fewest estimated cycles at one token tile (where memory must never wait) wins.
+
+    Raises
+    ------
+    InputError
+        As ``choose_tiling``.
+    """
+    _check_format(design, k, fmt)
+    unit = design.unit
+    GemmShape(1, n, k)
+    steps = ceil(k / unit.lanes_k)
+    unit_steps = fmt.group // unit.lanes_k if fmt.group else 1
+    units = steps // unit_steps
+    tiles = ceil(n / unit.lanes_n)
+    whole = [(slots, 1) for slots in _WEIGHT_SLOTS]
+    cut = [(slots, 0) for slots in _WEIGHT_SLOTS]
+    for slots, chunks in [*whole, *cut, (_FEWEST_SLOTS, 1), (_FEWEST_SLOTS, 0)]:
+        most = _units_per_slot(design, fmt, unit_steps, slots)
+        if chunks == 1 and most >= units:
+            largest = min(tiles, most // units)
+            if 8 // gcd(8, steps * fmt.bits) > _output_tiles(design) // 2:
+                largest = 1  # a slot of several feature tiles could not be cut for the output
+            options = [
+                (Split(tiles, ceil(tiles / size)), Split(units, 1)) for size in _sizes(largest)
+            ]
+        elif chunks == 0 and most >= 1:
+            fewest = ceil(units / most)
+            counts = {min(units, fewest * factor) for factor in (1, 2, 4)} | {fewest}
+            options = [(Split(tiles, tiles), Split(units, count)) for count in sorted(counts)]
+        else:
+            continue
+        made = [
+            _weight_tiling(design, n, k, fmt, (steps, unit_steps), columns, parts, slots)
+            for columns, parts in options
+        ]
+        return min(made, key=lambda tiling: (_decode_cycles(design, tiling), -tiling.slot_count))
+    raise _too_small(design, fmt, k, unit_steps)
+
+
+def _check_format(design: Design, k: int, fmt: WeightFormat) -> None:
+    unit = design.unit
+    widths = ", ".join(f"int{bits}[_gG]" for bits in sorted(unit.weight_bits, reverse=True))
+    allowed = f"{widths} with G a multiple of {unit.lanes_k}: unit {unit.kind!r} has "
+    if fmt.asymmetric:
+        raise InputError(design.name, "weights", fmt.name, allowed + "no zero points")
+    if fmt.bits not in unit.weight_bits:
+        raise InputError(design.name, "weights", fmt.name, allowed + "no other code widths")
+    if unit.lanes_n * unit.lanes_k * fmt.bits % 8:
+        raise InputError(design.name, "unit.lanes_n", unit.lanes_n, "whole bytes of codes a step")
+    if fmt.group is not None and fmt.group % unit.lanes_k:
+        raise InputError(design.name, "weights", fmt.name, allowed + "steps of that many elements")
+    if (fmt.group or 1) // unit.lanes_k >= _MATMUL["group_steps"]:
+        most = (_MATMUL["group_steps"] - 1) * unit.lanes_k
+        raise InputError(design.name, "weights", fmt.name, f"groups of at most {most} elements")
+    if k > unit.max_k:
+        raise InputError(design.name, "K", k, f"at most unit.max_k = {unit.max_k}")
+    fmt.groups(k)
+
+
+def _align(size: int, grain: int) -> int:
+    return -(-size // grain) * grain
+
+
+def _weight_grain(design: Design) -> int:
+    return max(design.line_bytes, design.unit.weight_word_bytes)
+
+
+def _scale_grain(design: Design) -> int:
+    return max(design.line_bytes, design.unit.scale_word_bytes)
+
+
+def _activation_grain(design: Design) -> int:
+    return max(design.line_bytes, design.unit.activation_word_bytes)
+
+
+def _usable(design: Design, size: int, word_bytes: int, address: str) -> int:
+    """Bytes of a buffer that instructions can address, by lines and by words."""
+    lines = min(_LOAD["buffer_line"], _LOAD["lines"] - 1)
+    return min(size, lines * design.line_bytes, _MATMUL[address] * word_bytes)
+
+
+def _slot_limits(design: Design, slots: int) -> tuple[int, int]:
+    """Most bytes of a weight slot and of a scale slot when the buffers hold ``slots``."""
+    unit, buffers = design.unit, design.buffers
+    weight = _usable(design, buffers.weight_bytes, unit.weight_word_bytes, "weight_word")
+    scale = _usable(design, buffers.scale_bytes, unit.scale_word_bytes, "scale_word")
+    grains = _weight_grain(design), _scale_grain(design)
+    return weight // slots // grains[0] * grains[0], scale // slots // grains[1] * grains[1]
+
+
+def _units_per_slot(design: Design, fmt: WeightFormat, unit_steps: int, slots: int) -> int:
+    """Most units of K (scale groups, or steps), of all feature tiles together, in a slot.
+
+    Also below the 16-bit counts of an instruction, which bounds steps and feature tiles alike.
+    """
+    weight, scale = _slot_limits(design, slots)
+    most = weight // (unit_steps * design.unit.weight_step_bytes(fmt.bits))
+    if fmt.scaled:
+        most = min(most, scale // design.unit.scale_word_bytes)
+    return min(most, (_MATMUL["k_steps"] - 1) // unit_steps)
+
+
+def _sizes(largest: int) -> list[int]:
+    """Candidates of feature tiles a slot: 1, 2, 3, 4, 6, 8, 12, ... and the largest."""
+    sizes = {largest, *range(1, min(largest, 4) + 1)}
+    size = 4
+    while size <= largest:
+        sizes |= {size, min(largest, size * 3 // 2)}
+        size *= 2
+    return sorted(sizes)
+
+
+def _weight_tiling(
+    design: Design,
+    n: int,
+    k: int,
+    fmt: WeightFormat,
+    steps: tuple[int, int],
+    columns: Split,
+    chunks: Split,
+    slots: int,
+) -> WeightTiling:
+    """The tiling of a candidate, with its slot sizes."""
+    units = columns.largest * chunks.largest
+    weight = units * steps[1] * design.unit.weight_step_bytes(fmt.bits)
+    scale = units * design.unit.scale_word_bytes if fmt.scaled else 0
+    return WeightTiling(
+        n=n,
+        k=k,
+        fmt=fmt,
+        steps=steps[0],
+        unit_steps=steps[1],
+        columns=columns,
+        chunks=chunks,
+        slots=slots,
+        weight_slot_bytes=_align(weight, _weight_grain(design)),
+        scale_slot_bytes=_align(scale, _scale_grain(design)),
+    )
+
+
+def _decode_cycles(design: Design, tiling: WeightTiling) -> float:
+    """Estimated cycles at one token tile: the first load, the steady state, the last tile.
+
+    A slot is busy for its load, the latency and its multiplication; ``slots`` of them overlap.
+    """
+    line, beat = design.line_bytes, float(design.dram_beat_cycles)
+    lines = ceil(tiling.weight_slot_bytes / line) + ceil(tiling.scale_slot_bytes / line)
+    instructions = 4 if tiling.fmt.scaled else 3
+    load = (lines + instructions * INSTRUCTION_BYTES / line) * beat + _ISSUE_CYCLES / 4
+    passes = tiling.columns.largest * tiling.chunks.largest * tiling.unit_steps
+    compute = passes * design.unit.beats(tiling.fmt.bits) + _ISSUE_CYCLES
+    latency = design.dram_latency_cycles + design.unit.latency
+    period = max(load, compute, (load + compute + latency) / tiling.slots)
+    return latency + load + (tiling.slot_count - 1) * period + compute
+
+
+def _choose_blocks(design: Design, weights: WeightTiling, tiles: int) -> tuple[Split, int]:
+    """Token tiles over blocks and the slots of the activation buffer, by estimated cycles."""
+    unit = design.unit
+    words = _usable(
+        design, design.buffers.activation_bytes, unit.activation_word_bytes, "activation_word"
+    )
+    tile_bytes = weights.steps * unit.activation_word_bytes
+    grain = _activation_grain(design)
+    if _align(tile_bytes, grain) > words:
+        raise InputError(
+            design.name,
+            "buffers.activation_bytes",
+            design.buffers.activation_bytes,
+            f"at least {_align(tile_bytes, grain)} bytes for K = {weights.k}",
+        )
+    best: tuple[float, Split, int] | None = None
+    for slots in (1, 2):
+        most = min(words // slots // grain * grain // tile_bytes, _MATMUL["m_tiles"] - 1)
+        if weights.chunks.parts > 1:
+            most = min(most, design.partial_tiles, _MATMUL["partial_tile"])
+        grain_n = min(weights.feature_grain, weights.columns.largest)
+        if grain_n > 1:
+            most = min(most, _output_tiles(design) // 2 // grain_n)
+        if not most:
+            continue
+        blocks = Split(tiles, ceil(tiles / most))
+        slot_lines = (weights.weight_slot_bytes + weights.scale_slot_bytes) / design.line_bytes
+        beat = float(design.dram_beat_cycles)
+        memory = blocks.parts * weights.slot_count * slot_lines * beat
+        compute = tiles * weights.columns.total * weights.steps * unit.beats(weights.fmt.bits)
+        exposed = tiles * tile_bytes / design.line_bytes * beat
+        if slots > 1:
+            exposed /= blocks.parts
+        cycles = max(memory, compute) + exposed
+        if best is None or cycles < best[0]:
+            best = cycles, blocks, slots if blocks.parts > 1 else 1
+    assert best is not None
+    return best[1], best[2]
+
+
+def _output_tiles(design: Design) -> int:
+    """Tiles of the output buffer that instructions can address."""
+    return min(design.output_tiles, _MATMUL["tile"], 2 * (_STORE["tiles"] - 1))
+
+
+def _choose_emission(design: Design, weights: WeightTiling, tokens: int) -> tuple[int, int]:
+    """Feature tiles and token tiles of one emitting instruction.
+
+    A quarter of the output buffer when a block fits it (so stores overlap), else a half. Only
+    slots of one feature tile, or cut anywhere, are also cut along the tokens.
+    """
+    features = weights.columns.largest
+    grain = min(weights.feature_grain, features)
+    half = _output_tiles(design) // 2
+    quarter = half // 2
+    most = quarter if tokens * grain <= quarter else half
+    if tokens > most:
+        return 1, Split(tokens, ceil(tokens / most)).largest
+    fit = most // tokens
+    if fit >= features:
+        return features, tokens
+    groups = ceil(features / grain)
+    return Split(groups, ceil(groups / (fit // grain))).largest * grain, tokens
+
+
+def _too_small(design: Design, fmt: WeightFormat, k: int, unit_steps: int) -> InputError:
+    """The error for a buffer that cannot hold two slots of one unit of K."""
+    step = unit_steps * design.unit.weight_step_bytes(fmt.bits)
+    weight = _FEWEST_SLOTS * _align(step, _weight_grain(design))
+    scale = _FEWEST_SLOTS * _scale_grain(design)
+    what = f"a group of {fmt.group}" if fmt.group else "a step"
+    if design.buffers.weight_bytes < weight:
+        allowed = f"at least {weight} bytes for two slots of {what} of {fmt.name} and K = {k}"
+        found = design.buffers.weight_bytes
+        return InputError(design.name, "buffers.weight_bytes", found, allowed)
+    allowed = f"at least {scale} bytes for two slots of group scales and K = {k}"
+    return InputError(design.name, "buffers.scale_bytes", design.buffers.scale_bytes, allowed)

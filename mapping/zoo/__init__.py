@@ -1,0 +1,1 @@
+"""Built-in models: one Hugging Face style ``config.json`` a model, named by its silicast name."""
