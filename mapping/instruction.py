@@ -76,7 +76,7 @@ class Instruction:
         if unknown:
             raise ValueError(f"flags are {', '.join(FLAGS)}, not {', '.join(sorted(unknown))}")
         return cls(
-            opcode, tuple(int(operands[name]) for name in names), **{flag: True for flag in flags}
+            opcode, tuple(int(operands[name]) for name in names), **dict.fromkeys(flags, True)
         )
 
     def __getattr__(self, name: str) -> int:
@@ -150,7 +150,7 @@ def _columns(
     limits = [1 << field.bits for field, _ in fields]
     try:
         values = np.array(table, np.int64)
-        fits = ((values >= 0) & (values < np.array(limits, np.int64))).all()
+        fits = bool(((values >= 0) & (values < np.array(limits, np.int64))).all())
     except (OverflowError, ValueError):
         fits = False
     if fits and values.shape[1] == len(fields):
@@ -248,12 +248,8 @@ def listing(instructions: Iterable[Instruction]) -> str:
     lines = [f"{'index':>7}  {'opcode':<7} {'takes from':<13} {'gives to':<13} operands"]
     for index, i in enumerate(instructions):
         upstream, downstream = _ENGINES.get(i.engine, ("", ""))
-        takes = " ".join(
-            [upstream] * i.wait_upstream + [downstream] * i.wait_downstream
-        )
-        gives = " ".join(
-            [upstream] * i.signal_upstream + [downstream] * i.signal_downstream
-        )
+        takes = " ".join([upstream] * i.wait_upstream + [downstream] * i.wait_downstream)
+        gives = " ".join([upstream] * i.signal_upstream + [downstream] * i.signal_downstream)
         shown = []
         for name, value in zip(operand_names(i.opcode), i.operands, strict=True):
             shown.append(f"{name}={Buffer(value).name.lower() if name == 'buffer' else value}")

@@ -72,8 +72,8 @@ class ModelSpec:
     family : str
         One of `FAMILIES`.
     layers, hidden, heads, kv_heads, head_dim, ffn, vocab : int
-        Positive, ``layers`` at most 10000; ``heads`` is a multiple of ``kv_heads``.  ``heads * head_dim``
-        may differ from ``hidden`` (it does in Gemma 3).
+        Positive, ``layers`` at most 10000; ``heads`` is a multiple of ``kv_heads``.
+        ``heads * head_dim`` may differ from ``hidden`` (it does in Gemma 3).
     gated_mlp : bool
         ``down(activation(gate(x)) * up(x))`` when true, else ``down(activation(up(x)))``.
     tied_embeddings : bool

@@ -19,6 +19,7 @@ __all__ = [
 _BLOCK_ELEMENTS = 1 << 22  # rows are taken in blocks of about 16 MB of float32
 _TINY = np.finfo(np.float32).tiny  # smallest scale: no division by a scale that underflowed
 _HIGHEST_SCALE = 255
+_ONE_THREAD = 1 << 18  # OpenBLAS runs up to so many products m*n*k on one thread, without a barrier
 
 
 @dataclass(frozen=True)
@@ -205,12 +206,14 @@ def exact_sums(activations: NDArray[np.int8], weights: QuantisedWeights) -> NDAr
     groups = weights.fmt.groups(k)
     span = k // groups
     kind: type = np.float32 if 128 * 128 * span <= 1 << 24 else np.float64
-    left = activations.astype(kind)
+    left: NDArray = activations.astype(kind)
     sums = np.empty((m, weights.n), np.int64)
     rows = max(1, _BLOCK_ELEMENTS // k)
+    if _ONE_THREAD // (m * span) >= 64:
+        rows = min(rows, _ONE_THREAD // (m * span))
     for first in range(0, weights.n, rows):
         part = slice(first, first + rows)
-        right = weights.codes[part].astype(kind)
+        right: NDArray = weights.codes[part].astype(kind)
         total = np.zeros((m, right.shape[0]), np.int64)
         for group in range(groups):
             cut = slice(group * span, (group + 1) * span)

@@ -143,9 +143,10 @@ class GgufModel:
         if rows is not None:
             raw = raw[rows]
         if tensor.kind == gguf.GGMLQuantizationType.Q8_0:
-            # the same product as gguf's, without its slow copies: 4.7 s become 0.3 s on Gemma 3
+            # the same products as gguf's with fewer copies: less than half the time on Gemma 3
             blocks = numpy.ascontiguousarray(raw).view(_Q8_0)
-            values = blocks["codes"] * blocks["scale"].astype(numpy.float32)[..., None]
+            values = blocks["codes"].astype(numpy.float32)
+            values *= blocks["scale"].astype(numpy.float32)[..., None]
             return values.reshape(*raw.shape[:-1], tensor.shape[-1])
         try:
             values = gguf.quants.dequantize(raw, tensor.kind)

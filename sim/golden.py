@@ -1,0 +1,215 @@
+"""The golden model: what a program computes, bit for bit.
+
+Interprets the instructions themselves, in program order, on a memory of lines: buffers are
+byte arrays, a LOAD copies lines, a MATMUL unpacks and multiplies what lies in the buffers, a
+STORE copies tiles back. Nothing is known of the product the program stands for, so an error of
+the compiler shows as wrong sums.
+
+Exactness: a matrix product runs in floating point, because that is fast, but only where it is
+exact. All products and sums are integers. If the sum of all magnitudes, 2^(bits-1) * 128 *
+elements, is at most 2^24 (float32) or 2^53 (float64), every intermediate sum is an integer the
+type holds, so no rounding occurs in any order of additions, fused or not. Long unscaled
+reductions are cut into pieces that fit float32; group sums are scaled and added in int64.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from designs.errors import InputError
+from designs.spec import Design
+from mapping.instruction import Instruction, decode
+from mapping.isa import Buffer, Opcode
+from mapping.layout import unpack_codes, unpack_outputs
+from mapping.program import GemmProgram
+
+__all__ = ["read_outputs", "run_program"]
+
+_FLOAT32_EXACT = 1 << 24
+_FLOAT64_EXACT = 1 << 53
+_ONE_THREAD = 1 << 18  # OpenBLAS runs up to so many products m*n*k on one thread, without a barrier
+
+
+def run_program(
+    design: Design, program: bytes | GemmProgram | Sequence[Instruction], memory: NDArray[np.uint8]
+) -> None:
+    """Run a program to its END; outputs are written into ``memory``.
+
+    Parameters
+    ----------
+    design : Design
+        The accelerator.
+    program : bytes or GemmProgram or sequence of Instruction
+        A program; bytes (and the ``binary`` of a GemmProgram) are decoded first.
+    memory : uint8 (lines, line_bytes)
+        Packed weights, scales and activations, at the lines the instructions name.
+
+    Raises
+    ------
+    InputError
+        The program was compiled for another design, an instruction cannot be decoded or
+        addresses more than a buffer or the memory, or there is no END.
+    """
+    if isinstance(program, GemmProgram):
+        if program.design_digest != design.digest:
+            allowed = f"{design.digest} of {design.name}"
+            raise InputError("program", "design digest", program.design_digest, allowed)
+        program = program.binary
+    instructions = decode(program) if isinstance(program, bytes) else program
+    if memory.dtype != np.uint8 or memory.ndim != 2 or memory.shape[1] != design.line_bytes:
+        found = f"{memory.dtype} {memory.shape}"
+        raise InputError("memory", "shape", found, f"uint8 (lines, {design.line_bytes})")
+    machine = _Machine(design, memory)
+    for index, instruction in enumerate(instructions):
+        if instruction.opcode is Opcode.END:
+            return
+        try:
+            machine.run(instruction)
+        except InputError as error:
+            field = f"instruction {index} {instruction.opcode.name}: {error.field}"
+            raise InputError("program", field, error.found, error.allowed) from None
+    raise InputError("program", "end", None, "an END instruction")
+
+
+def read_outputs(program: GemmProgram, memory: NDArray[np.uint8]) -> NDArray[np.int64]:
+    """Accumulator sums (M, N) of a program that has run on ``memory``."""
+    first = program.placement.output_line
+    lines = memory[first : first + program.lines.outputs]
+    return unpack_outputs(program.design, lines, program.tiling)
+
+
+class _Machine:
+    """Buffers and memory, and what each instruction does to them."""
+
+    def __init__(self, design: Design, memory: NDArray[np.uint8]):
+        buffers, unit = design.buffers, design.unit
+        self.design = design
+        self.memory = memory
+        self.buffers = {
+            Buffer.ACTIVATION: np.zeros(buffers.activation_bytes, np.uint8),
+            Buffer.WEIGHT: np.zeros(buffers.weight_bytes, np.uint8),
+            Buffer.SCALE: np.zeros(buffers.scale_bytes, np.uint8),
+        }
+        row_bytes = design.row_lines * design.line_bytes
+        self.rows = np.zeros((design.output_tiles, unit.lanes_m, row_bytes), np.uint8)
+        self.sums = self.rows[:, :, : unit.lanes_n * unit.result_bytes].view(
+            f"<i{unit.result_bytes}"
+        )
+        self.partial = np.zeros((design.partial_tiles, unit.lanes_m, unit.lanes_n), np.int64)
+
+    def run(self, i: Instruction) -> None:
+        """Run one instruction."""
+        if i.opcode is Opcode.LOAD:
+            self._load(i)
+        elif i.opcode is Opcode.MATMUL:
+            self._multiply(i)
+        elif i.opcode is Opcode.STORE:
+            self._store(i)
+
+    def _load(self, i: Instruction) -> None:
+        source = _part(self.memory, "dram_line", i.dram_line, i.lines)
+        lines = self.buffers[Buffer(i.buffer)].reshape(-1, self.design.line_bytes)
+        _part(lines, "buffer_line", i.buffer_line, i.lines)[:] = source
+
+    def _store(self, i: Instruction) -> None:
+        tiles = _part(self.rows, "tile", i.tile, i.tiles)
+        lines = tiles.reshape(i.tiles, self.design.tile_lines, self.design.line_bytes)
+        if not 1 <= i.lines_per_tile <= self.design.tile_lines:
+            allowed = f"1 to {self.design.tile_lines}"
+            raise InputError("", "lines_per_tile", i.lines_per_tile, allowed)
+        target = _part(self.memory, "dram_line", i.dram_line, i.tiles * i.lines_per_tile)
+        shape = i.tiles, i.lines_per_tile, self.design.line_bytes
+        target.reshape(shape)[:] = lines[:, : i.lines_per_tile]
+
+    def _multiply(self, i: Instruction) -> None:
+        unit = self.design.unit
+        if i.weight_bits not in unit.weight_bits:
+            raise InputError("", "weight_bits", i.weight_bits, f"one of {unit.weight_bits}")
+        if not i.group_steps or not i.k_steps or i.k_steps % i.group_steps:
+            raise InputError("", "group_steps", i.group_steps, f"a divisor of {i.k_steps}")
+        span = i.group_steps if i.scaled else self._exact_steps(i)
+        kind = np.float32 if self._bound(i, span) <= _FLOAT32_EXACT else np.float64
+        if self._bound(i, span) > _FLOAT64_EXACT:
+            raise InputError("", "group_steps", span, "sums below 2^53")
+        weights, activations = self._weights(i, span, kind), self._activations(i, span, kind)
+        sums = _products(weights, activations).astype(np.int64)  # (groups, n, m)
+        if i.scaled:
+            sums *= self._scales(i)
+        total = sums.sum(axis=0).reshape(i.n_tiles, unit.lanes_n, i.m_tiles, unit.lanes_m)
+        tiles = total.transpose(0, 2, 3, 1).reshape(-1, unit.lanes_m, unit.lanes_n)
+        if i.accumulate:
+            tiles = tiles + _part(self.partial, "partial_tile", i.partial_tile, len(tiles))
+        if not i.emit:
+            _part(self.partial, "partial_tile", i.partial_tile, len(tiles))[:] = tiles
+            return
+        target = _part(self.sums, "tile", i.tile, len(tiles))
+        target[:] = tiles
+        if unit.result_bytes < 8 and (target != tiles).any():
+            raise InputError("", "sums", "overflow", f"{unit.result_bytes} bytes a sum")
+
+    def _bound(self, i: Instruction, steps: int) -> int:
+        """Largest magnitude of a sum of so many steps."""
+        return (1 << (i.weight_bits - 1)) * 128 * steps * self.design.unit.lanes_k
+
+    def _exact_steps(self, i: Instruction) -> int:
+        """Most steps, dividing the pass, whose sums float32 holds; the pass when there are few."""
+        fewest = -(-self._bound(i, i.k_steps) // _FLOAT32_EXACT)
+        for pieces in range(fewest, min(i.k_steps, 4 * fewest) + 1):
+            if i.k_steps % pieces == 0:
+                return i.k_steps // pieces
+        return i.k_steps
+
+    def _weights(self, i: Instruction, span: int, kind: type) -> NDArray:
+        """Codes as (groups, n, k in group)."""
+        unit = self.design.unit
+        size = i.n_tiles * i.k_steps * unit.weight_step_bytes(i.weight_bits)
+        start = i.weight_word * unit.weight_word_bytes
+        packed = _part(self.buffers[Buffer.WEIGHT], "weight_word", start, size)
+        codes = unpack_codes(packed.reshape(1, -1), i.weight_bits)
+        codes = codes.reshape(i.n_tiles, -1, span, unit.lanes_n, unit.lanes_k)
+        groups = codes.shape[1]
+        ordered: NDArray = codes.transpose(1, 0, 3, 2, 4).astype(kind, order="C")
+        return ordered.reshape(groups, i.n_tiles * unit.lanes_n, span * unit.lanes_k)
+
+    def _activations(self, i: Instruction, span: int, kind: type) -> NDArray:
+        """Codes as (groups, k in group, m)."""
+        unit = self.design.unit
+        word = unit.activation_word_bytes
+        words = self.buffers[Buffer.ACTIVATION].view(np.int8).reshape(-1, word)
+        index = np.arange(i.m_tiles)[:, None] * i.activation_stride + np.arange(i.k_steps)
+        last = int(index[-1, -1]) + 1
+        codes = _part(words, "activation_word", i.activation_word, last)[index]
+        codes = codes.reshape(i.m_tiles, -1, span, unit.lanes_m, unit.lanes_k)
+        groups = codes.shape[1]
+        ordered: NDArray = codes.transpose(1, 0, 3, 2, 4).astype(kind, order="C")
+        ordered = ordered.reshape(groups, i.m_tiles * unit.lanes_m, span * unit.lanes_k)
+        return ordered.transpose(0, 2, 1)
+
+    def _scales(self, i: Instruction) -> NDArray[np.int64]:
+        """Group scales as (groups, n, 1)."""
+        unit = self.design.unit
+        words = self.buffers[Buffer.SCALE].reshape(-1, unit.scale_word_bytes)
+        groups = i.k_steps // i.group_steps
+        scales = _part(words, "scale_word", i.scale_word, i.n_tiles * groups).astype(np.int64)
+        scales = scales.reshape(i.n_tiles, groups, unit.lanes_n).transpose(1, 0, 2)
+        return scales.reshape(groups, -1, 1)
+
+
+def _products(weights: NDArray, activations: NDArray) -> NDArray:
+    """(groups, n, k) x (groups, k, m), cut along n so that each product stays on one thread."""
+    groups, n, k = weights.shape
+    m = activations.shape[2]
+    rows = n
+    while rows * m * k > _ONE_THREAD and rows % 2 == 0 and rows > 16:
+        rows //= 2
+    cut = np.matmul(weights.reshape(groups, n // rows, rows, k), activations[:, None])
+    return cut.reshape(groups, n, m)
+
+
+def _part(array: NDArray, field: str, first: int, count: int) -> NDArray:
+    """``array[first : first + count]``, proven to lie inside."""
+    if count < 1 or first + count > len(array):
+        found = f"{first} .. {first + count - 1}"
+        raise InputError("", field, found, f"0 .. {len(array) - 1}")
+    return array[first : first + count]
