@@ -10,7 +10,7 @@ REASONS = {
     "compute": "the unit is fed a step",
     "weight_load": "the unit waits while weights or group scales are on the memory bus",
     "activation_load": "the unit waits while activations are on the memory bus",
-    "store": "the unit waits for room in the output buffer, or only stores are left",
+    "store": "the unit waits while stores are on the memory bus, or for their acknowledgement",
     "dependency": "the unit waits between two instructions with nothing it needs on the bus",
     "fill_drain": "before the first step and after the last one, with an idle bus",
 }
@@ -37,10 +37,10 @@ def _covered(spans: list[tuple[int, int]], start: np.ndarray, end: np.ndarray) -
 def attribute_cycles(timeline: Timeline) -> dict[str, int]:
     """Cycles by reason, in the order of ``REASONS``; they sum to ``timeline.cycles``.
 
-    A cycle in which the unit is fed is ``compute``. A gap before an instruction that waited for
-    the store engine is ``store``. Any other gap is put down to what the memory bus carries in each
-    of its cycles; what is left of it is ``dependency`` between two instructions and
-    ``fill_drain`` before the first and after the last one.
+    A cycle in which the unit is fed is ``compute``. Every cycle of a gap is put down to what the
+    memory bus carries in it: weights, activations or stores. Gap cycles with an idle bus (or an
+    instruction fetch on it) are ``store`` when the next instruction waited for the store engine,
+    ``fill_drain`` before the first instruction and after the last one, else ``dependency``.
     """
     reasons = dict.fromkeys(REASONS, 0)
     busy = timeline.compute
@@ -49,8 +49,6 @@ def attribute_cycles(timeline: Timeline) -> dict[str, int]:
     ends = np.array([span.start for span in busy] + [timeline.cycles], dtype=np.int64)
     held_by_store = np.array([span.kind == "store" for span in busy] + [False])
 
-    reasons["store"] += int((ends - starts)[held_by_store].sum())
-    starts, ends = starts[~held_by_store], ends[~held_by_store]
     left = ends - starts
     for reason, kind in (
         ("weight_load", "weight"),
@@ -62,6 +60,8 @@ def attribute_cycles(timeline: Timeline) -> dict[str, int]:
         covered = np.minimum(covered, left)
         left = left - covered
         reasons[reason] += int(covered.sum())
+    reasons["store"] += int(left[held_by_store].sum())
+    left[held_by_store] = 0
     edge = np.zeros(len(left), dtype=bool)
     edge[[0, -1]] = True
     reasons["fill_drain"] += int(left[edge].sum())
