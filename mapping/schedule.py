@@ -6,6 +6,7 @@ the first unfinished instruction never waits for a later one. Lines in memory co
 start of their region; ``mapping.program`` adds where the regions lie.
 """
 
+from bisect import bisect_left
 from collections import defaultdict, deque
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -392,9 +393,7 @@ class _Replay:
         self.given[giver, taker] += 1
         # a token is surely gone when the giver knows that the instruction taking it is done
         done = self.clocks[giver][taker]
-        gone = int(np.searchsorted(self.waits[giver, taker][-64:], done))
-        gone += max(0, len(self.waits[giver, taker]) - 64)
-        left = self.given[giver, taker] - gone
+        left = self.given[giver, taker] - bisect_left(self.waits[giver, taker], done)
         self.peaks[giver, taker] = max(self.peaks[giver, taker], left)
 
     def _load(self, i: Instruction, clock: list[int]) -> None:

@@ -6,7 +6,7 @@ from amaranth.lib.wiring import In, Out
 
 from designs.spec import Design
 from hwgen.engines.compute import PassDescriptor
-from hwgen.memory.ram import Ram
+from hwgen.memory.ram import add_ram
 
 __all__ = ["Accumulate"]
 
@@ -55,7 +55,7 @@ class Accumulate(wiring.Component):
         m = Module()
         design, unit, bits = self.design, self.design.unit, self.sum_bits
         lanes = unit.lanes_m * unit.lanes_n
-        m.submodules.partials = partials = Ram(lanes * bits, design.partial_tiles)
+        partials = add_ram(m, "partials", lanes * bits, design.partial_tiles)
 
         take = Signal()
         valid = Signal()
@@ -77,15 +77,15 @@ class Accumulate(wiring.Component):
         newest_tile = Signal(16)
         newest_valid = Signal()
         forward = Signal()
-        before = Signal(lanes * bits)
+        earlier = Signal(lanes * bits)
         m.d.comb += [
             forward.eq(newest_valid & (newest_tile == held.partial_tile)),
-            before.eq(Mux(forward, newest, partials.read_data)),
+            earlier.eq(Mux(forward, newest, partials.read_data)),
         ]
         totals = []
         for lane in range(lanes):
             total = Signal(bits, name=f"total_{lane}")
-            old = Mux(held.accumulate, before.word_select(lane, bits), 0)
+            old = Mux(held.accumulate, earlier.word_select(lane, bits), 0)
             m.d.comb += total.eq(sums.word_select(lane, bits) + old)
             totals.append(total)
         keep = Signal()

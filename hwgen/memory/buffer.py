@@ -4,7 +4,7 @@ from amaranth.hdl import Cat, Module, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from hwgen.memory.ram import Ram
+from hwgen.memory.ram import add_ram
 
 __all__ = ["Buffer"]
 
@@ -72,7 +72,7 @@ class Buffer(wiring.Component):
         bank_read = self.read_bytes < self.write_bytes
         outputs = []
         for index in range(self.banks):
-            m.submodules[f"bank_{index}"] = bank = Ram(width, depth)
+            bank = add_ram(m, f"bank_{index}", width, depth)
             if bank_write:
                 chosen = self.write_address[:select_bits] == index
                 m.d.comb += [

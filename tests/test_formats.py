@@ -1,0 +1,155 @@
+"""Weight formats and quantisation."""
+
+import time
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from designs.errors import InputError
+from mapping.formats import WeightFormat, list_formats, parse_format, storage_bits
+from mapping.quantise import (
+    QuantisedWeights,
+    exact_sums,
+    quantise,
+    quantise_activations,
+    scale_sums,
+)
+
+
+def _weights(seed: int, n: int, k: int) -> np.ndarray:
+    return np.random.default_rng(seed).standard_normal((n, k)).astype(np.float32)
+
+
+def test_names_round_trip():
+    for fmt in list_formats():
+        assert parse_format(fmt.name) == fmt
+    assert parse_format("int4_asym_g96") == WeightFormat("int4_asym_g96", 4, 96, True)
+    assert parse_format("int8").group is None
+
+
+@pytest.mark.parametrize(
+    "name", ["int9", "int1", "int4_g0", "int4_g", "int04", "INT8", "int8_asym", "fp4", "", None]
+)
+def test_unknown_names_list_what_is_allowed(name):
+    with pytest.raises(InputError, match=r"allowed: int8 \.\.\. int2, with a scale group") as error:
+        parse_format(name)
+    assert error.value.found == name
+
+
+def test_k_must_be_divisible_by_the_group():
+    with pytest.raises(InputError, match=r"int4_g128: K: found 640\d*1; .*multiple of the group"):
+        quantise(_weights(0, 2, 6401), parse_format("int4_g128"))
+
+
+def test_weights_must_be_finite_and_two_dimensional():
+    weights = _weights(0, 4, 64)
+    weights[2, 3] = np.nan
+    with pytest.raises(InputError, match="NaN or infinity"):
+        quantise(weights, parse_format("int8"))
+    with pytest.raises(InputError, match="shape"):
+        quantise(weights[0], parse_format("int8"))
+    with pytest.raises(InputError, match="NaN or infinity"):
+        quantise_activations(weights)
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    bits=st.integers(2, 8),
+    group=st.sampled_from([None, 4, 16, 32]),
+    asymmetric=st.booleans(),
+    magnitude=st.sampled_from([1e-30, 1e-3, 1.0, 1e30]),
+)
+def test_codes_are_in_range_and_near_the_weights(seed, bits, group, asymmetric, magnitude):
+    if asymmetric and bits == 8:
+        bits = 7
+    suffix = "" if group is None else f"_g{group}"
+    fmt = parse_format(f"int{bits}{'_asym' if asymmetric else ''}{suffix}")
+    weights = _weights(seed, 5, 96) * np.float32(magnitude)
+    weights[3] = 0
+    weights[4, :32] = 0
+    found = quantise(weights, fmt)
+    assert found.codes.dtype == np.int8
+    assert found.codes.min() >= fmt.lowest
+    assert found.codes.max() <= fmt.highest
+    assert (found.scales is None) == (group is None)
+    assert (found.zeros is None) == (not asymmetric)
+    if found.scales is not None:
+        assert found.scales.min() >= 1
+    assert found.channel_scale.dtype == np.float32
+    assert found.channel_scale[3] == 1
+    groups = fmt.groups(96)
+    parts = weights.reshape(5, groups, -1).astype(np.float64)
+    if asymmetric:
+        width = np.maximum(parts.max(2), 0) - np.minimum(parts.min(2), 0)
+    else:
+        width = 2 * np.abs(parts).max(2)
+    error = np.abs(found.dequantise().reshape(parts.shape) - parts).max(2)
+    # half a code, the rounding of the zero point, and half of 1/255 of the channel at the ends
+    codes = fmt.highest - fmt.lowest
+    allowed = width / codes * (1.01 if asymmetric else 0.501)
+    allowed += 0 if group is None else width.max(axis=1, keepdims=True) / 255
+    assert (error <= allowed + 1e-37).all()
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    name=st.sampled_from(["int8", "int4", "int4_g4", "int3_g16", "int4_asym_g8", "int2_asym"]),
+    k=st.sampled_from([16, 48, 2048]),
+)
+def test_exact_sums_are_the_contract(seed, name, k):
+    rng = np.random.default_rng(seed)
+    weights = quantise(rng.standard_normal((3, k)), parse_format(name))
+    activations = rng.integers(-128, 128, (4, k)).astype(np.int8)
+    groups = weights.fmt.groups(k)
+    codes = weights.codes.astype(np.int64).reshape(3, groups, -1)
+    if weights.zeros is not None:
+        codes = codes - weights.zeros[:, :, None]
+    if weights.scales is not None:
+        codes = codes * weights.scales[:, :, None].astype(np.int64)
+    expected = activations.astype(np.int64) @ codes.reshape(3, k).T
+    assert np.array_equal(exact_sums(activations, weights), expected)
+
+
+def test_exact_sums_at_the_extremes():
+    fmt = parse_format("int8")
+    codes = np.full((2, 32768), -128, np.int8)
+    weights = QuantisedWeights(fmt, codes, None, None, np.ones(2, np.float32))
+    activations = np.full((1, 32768), -128, np.int8)
+    assert (exact_sums(activations, weights) == 128 * 128 * 32768).all()
+
+
+def test_activations_round_half_to_even_and_keep_their_scale():
+    values = np.array([[127, 0.5, 1.5, -2.5], [0, 0, 0, 0], [1e-3, -1e-3, 0, 5e-4]], np.float32)
+    codes, scale = quantise_activations(values)
+    assert codes[0].tolist() == [127, 0, 2, -2]
+    assert codes[1].tolist() == [0, 0, 0, 0]
+    assert scale[1] == 1
+    assert codes[2].tolist()[:2] == [127, -127]
+    assert np.abs(codes * scale[:, None] - values).max() <= 0.5
+
+
+def test_scale_sums_rounds_once_to_float32():
+    sums = np.array([[3, -(2**37)], [7, 5]], np.int64)
+    channel = np.array([0.1, 2.5], np.float32)
+    tokens = np.array([0.3, 1.0], np.float32)
+    expected = sums * channel.astype(np.float64) * tokens.astype(np.float64)[:, None]
+    found = scale_sums(sums, channel, tokens)
+    assert found.dtype == np.float32
+    assert np.array_equal(found, expected.astype(np.float32))
+
+
+def test_storage_counts_codes_scales_and_zero_points():
+    assert storage_bits(parse_format("int8"), 10, 64) == 10 * (64 * 8 + 32)
+    assert storage_bits(parse_format("int4_g32"), 10, 64) == 10 * (64 * 4 + 2 * 8 + 32)
+    assert storage_bits(parse_format("int4_asym_g32"), 1, 64) == 64 * 4 + 2 * (8 + 4) + 32
+
+
+def test_a_large_matrix_is_quantised_quickly():
+    weights = _weights(1, 4096, 4096)
+    begin = time.perf_counter()
+    quantise(weights, parse_format("int4_g128"))
+    assert time.perf_counter() - begin < 3  # 0.3 s on an idle core
