@@ -46,7 +46,9 @@ COUNTERS = (
     Register("cycles", 64, "ro", "cycles from start to done"),
     Register("compute_busy", 64, "ro", "cycles in which the unit was fed a step"),
     Register("compute_wait_load", 64, "ro", "cycles compute waited for a token of the load engine"),
-    Register("compute_wait_store", 64, "ro", "cycles compute waited for a token of the store engine"),
+    Register(
+        "compute_wait_store", 64, "ro", "cycles compute waited for a token of the store engine"
+    ),
     Register("load_wait_compute", 64, "ro", "cycles load waited for a token of the compute engine"),
     Register("read_lines", 64, "ro", "lines read from memory, instructions included"),
     Register("write_lines", 64, "ro", "lines written to memory"),
@@ -70,7 +72,9 @@ STATUS = {"running": 0, "done": 1, "memory_error": 2, "bad_opcode": 3}
 def _offsets() -> dict[str, int]:
     offsets, position = {}, 0
     for register in REGISTERS:
-        position = (position + register.bits // 8 - 1) // (register.bits // 8) * (register.bits // 8)
+        position = (
+            (position + register.bits // 8 - 1) // (register.bits // 8) * (register.bits // 8)
+        )
         offsets[register.name] = position
         position += register.bits // 8
     return offsets

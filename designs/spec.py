@@ -190,6 +190,13 @@ class Design:
                 self.dram.bandwidth_bytes_per_second,
                 f"at most data_bytes * clock.frequency_hz = {per_second}",
             )
+        if self.fetch_block_lines > self.dram.max_burst_beats:
+            raise InputError(
+                "design",
+                "dram.max_burst_beats",
+                self.dram.max_burst_beats,
+                f"at least {self.fetch_block_lines}, one fetch of 8 instructions",
+            )
         self._check_buffers()
 
     def _check_buffers(self) -> None:

@@ -186,12 +186,7 @@ class Accelerator(wiring.Component):
             fetch.program_line.eq(control.program_line),
             fetch.program_blocks.eq(control.program_blocks),
             control.finished.eq(
-                fetch.ended
-                & arbiter.idle
-                & load.idle
-                & compute.idle
-                & accumulate.idle
-                & store.idle
+                fetch.ended & arbiter.idle & load.idle & compute.idle & accumulate.idle & store.idle
             ),
             read_line.eq(memory.read_data.valid & memory.read_data.ready),
             write_line.eq(memory.write_data.valid & memory.write_data.ready),
@@ -224,5 +219,3 @@ class Accelerator(wiring.Component):
             for name, member in members.items():
                 pin, inner = getattr(self, prefix + name), getattr(bus, name)
                 m.d.comb += pin.eq(inner) if member.flow == Out else inner.eq(pin)
-
-

@@ -72,15 +72,11 @@ def manifest(design: Design, files: dict[str, str]) -> dict:
             "accumulate": Accumulate.latency,
             "memory_request": Fork.latency,
         },
-        "initiation_interval_cycles": {
-            f"int{bits}": unit.beats(bits) for bits in unit.weight_bits
-        },
+        "initiation_interval_cycles": {f"int{bits}": unit.beats(bits) for bits in unit.weight_bits},
         "registers": [
             {"offset": register_offset(r.name), **dataclasses.asdict(r)} for r in REGISTERS
         ],
-        "files": {
-            name: hashlib.sha256(text.encode()).hexdigest() for name, text in files.items()
-        },
+        "files": {name: hashlib.sha256(text.encode()).hexdigest() for name, text in files.items()},
     }
 
 
@@ -128,6 +124,7 @@ def generate(design: Design, directory: str | Path) -> dict:
     description = manifest(design, files)
     description["modules"] = module_names(verilog)
     files[_MANIFEST] = json.dumps(description, indent=2) + "\n"
+    description = json.loads(files[_MANIFEST])  # as a reader of the file sees it
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         work = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))

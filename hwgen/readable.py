@@ -11,8 +11,7 @@ _REGISTER = re.compile(r"^\s+(\w+) <= (n_\d+);", re.MULTILINE)
 _ANONYMOUS = re.compile(r"\bn_\d+\b")
 _PLAIN = re.compile(r"(?<![\\\w$.'])[A-Za-z_]\w*")
 # IEEE 1800-2017, annex B: names that need an escape in SystemVerilog.
-_KEYWORDS = frozenset(
-    """
+_KEYWORD_LIST = """
     accept_on alias always always_comb always_ff always_latch and assert assign assume
     automatic before begin bind bins binsof bit break buf bufif0 bufif1 byte case casex
     casez cell chandle checker class clocking cmos config const constraint context continue
@@ -36,8 +35,8 @@ _KEYWORDS = frozenset(
     timeunit tran tranif0 tranif1 tri tri0 tri1 triand trior trireg type typedef union
     unique unique0 unsigned until until_with untyped use uwire var vectored virtual void
     wait wait_order wand weak weak0 weak1 while wildcard wire with within wor xnor xor
-    """.split()
-)
+"""
+_KEYWORDS = frozenset(_KEYWORD_LIST.split())
 
 
 def _simple(name: str) -> str:

@@ -26,7 +26,14 @@ __all__ = [
 ]
 
 OPERATOR_KINDS = (
-    "embedding", "norm", "linear", "rope", "attention", "activation", "multiply", "add",
+    "embedding",
+    "norm",
+    "linear",
+    "rope",
+    "attention",
+    "activation",
+    "multiply",
+    "add",
 )
 
 
@@ -126,13 +133,17 @@ class _Builder:
             if spec.rope_theta is not None:
                 streams[kind] = host(f"{kind}_rope", "rope", shapes[kind].n, streams[kind])
         attention = Operator(
-            f"{prefix}.attention", "attention", shapes["q"].n,
-            layer=index, window=spec.window(index),
+            f"{prefix}.attention",
+            "attention",
+            shapes["q"].n,
+            layer=index,
+            window=spec.window(index),
         )
         attended = linear("o", self.add(attention, *streams.values()))
         if spec.parallel_block:
-            return host("add", "add", spec.hidden, residual, attended,
-                        self.mlp(host, linear, normed))
+            return host(
+                "add", "add", spec.hidden, residual, attended, self.mlp(host, linear, normed)
+            )
         if spec.post_norms:
             attended = host("post_attention_norm", "norm", spec.hidden, attended)
         residual = host("attention_add", "add", spec.hidden, residual, attended)
@@ -172,8 +183,9 @@ def build_graph(spec: ModelSpec) -> networkx.DiGraph:
         residual = builder.layer(index, residual)
     normed = builder.host("final_norm", "norm", spec.hidden, None, residual)
     builder.add(
-        Operator("lm_head", "linear", spec.vocab, spec.hidden, None, "lm_head",
-                 on_accelerator=True),
+        Operator(
+            "lm_head", "linear", spec.vocab, spec.hidden, None, "lm_head", on_accelerator=True
+        ),
         normed,
     )
     return builder.graph

@@ -2,8 +2,7 @@
 
 from pathlib import Path
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
+import templates
 from mapping.isa import FORMS, HEADER, INSTRUCTION_BITS, Form
 
 __all__ = ["DOCUMENT", "render", "write"]
@@ -28,13 +27,6 @@ def _rows(form: Form | None) -> list[dict[str, object]]:
 
 def render() -> str:
     """The document as Markdown text."""
-    environment = Environment(
-        loader=FileSystemLoader(_ROOT / "templates"),
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
     forms = [
         {
             "name": opcode.name,
@@ -46,9 +38,7 @@ def render() -> str:
         }
         for opcode, form in FORMS.items()
     ]
-    return environment.get_template("isa.md.jinja").render(
-        bits=INSTRUCTION_BITS, header=_rows(None), forms=forms
-    )
+    return templates.render("isa.md.jinja", bits=INSTRUCTION_BITS, header=_rows(None), forms=forms)
 
 
 def write(path: Path = DOCUMENT) -> Path:

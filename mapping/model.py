@@ -26,13 +26,26 @@ NORMS = ("rms", "layer")
 LINEAR_KINDS = ("q", "k", "v", "o", "gate", "up", "down", "lm_head")
 
 _POSITIVE_INTEGERS = (
-    "layers", "hidden", "heads", "kv_heads", "head_dim", "ffn", "vocab", "max_context",
+    "layers",
+    "hidden",
+    "heads",
+    "kv_heads",
+    "head_dim",
+    "ffn",
+    "vocab",
+    "max_context",
 )
 # far above any model; a damaged file must not make lists of a billion layers
 _MOST_LAYERS = 10_000
 _BOOLEANS = (
-    "gated_mlp", "tied_embeddings", "qk_norm", "post_norms", "parallel_block",
-    "attention_bias", "mlp_bias", "head_bias",
+    "gated_mlp",
+    "tied_embeddings",
+    "qk_norm",
+    "post_norms",
+    "parallel_block",
+    "attention_bias",
+    "mlp_bias",
+    "head_bias",
 )
 
 
@@ -174,9 +187,7 @@ class ModelSpec:
         if self.sliding_window is not None:
             _check_integer(where, "sliding_window", self.sliding_window, 1)
         if self.heads % self.kv_heads:
-            raise InputError(
-                where, "kv_heads", self.kv_heads, f"a divisor of heads = {self.heads}"
-            )
+            raise InputError(where, "kv_heads", self.kv_heads, f"a divisor of heads = {self.heads}")
         if self.rope_theta is not None and self.rotary_dim % 2:
             raise InputError(
                 where, "head_dim", self.head_dim, "an even number of rotated elements per head"

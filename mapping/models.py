@@ -112,7 +112,9 @@ def open_checkpoint(resolved: ResolvedModel) -> GgufModel:
         return read_gguf(resolved.checkpoint, resolved.spec.name)
     if resolved.package is None:
         raise InputError(
-            f"model {resolved.spec.name}", "weights", None,
+            f"model {resolved.spec.name}",
+            "weights",
+            None,
             f"a model with weights: {', '.join(_PACKAGES)} or a .gguf file",
         )
     return read_gguf(_assemble(resolved), resolved.spec.name)
@@ -142,7 +144,9 @@ def _assemble(resolved: ResolvedModel) -> Path:
         ) from None
     except OSError as error:
         raise InputError(
-            target.parent, "", error.strerror or str(error),
+            target.parent,
+            "",
+            error.strerror or str(error),
             "a writable folder with 500 MB free (environment variable SILICAST_CACHE)",
         ) from None
     return target

@@ -28,8 +28,9 @@ from mapping.layout import (
     scale_slot_lines,
     weight_slot_lines,
 )
+from mapping.proof import Proof, prove
 from mapping.quantise import QuantisedWeights
-from mapping.schedule import Proof, prove, schedule
+from mapping.schedule import schedule
 from mapping.tiling import GemmShape, Tiling, WeightTiling, choose_tiling, choose_weight_tiling
 
 __all__ = [

@@ -72,7 +72,9 @@ class TokenizerFields:
         for name, values in (("scores", self.scores), ("token_type", self.types)):
             if len(values) != count:
                 raise InputError(
-                    self.where, f"tokenizer.ggml.{name}", f"{len(values)} values",
+                    self.where,
+                    f"tokenizer.ggml.{name}",
+                    f"{len(values)} values",
                     f"{count} values, one a token",
                 )
         for name in ("bos", "eos", "unknown"):
@@ -117,7 +119,9 @@ class Tokenizer:
         missing = next((value for value in range(256) if value not in self._byte_ids), None)
         if missing is not None and fields.unknown is None:
             raise InputError(
-                fields.where, f"tokenizer.ggml.tokens <0x{missing:02X}>", None,
+                fields.where,
+                f"tokenizer.ggml.tokens <0x{missing:02X}>",
+                None,
                 "256 byte tokens, or an unknown token",
             )
         # whole-text tokens by first character, longest first: leftmost-longest matching
@@ -193,9 +197,7 @@ class Tokenizer:
         out = bytearray()
         for index in ids:
             if not 0 <= index < len(self.fields.tokens):
-                raise InputError(
-                    "token ids", "", int(index), f"0 to {len(self.fields.tokens) - 1}"
-                )
+                raise InputError("token ids", "", int(index), f"0 to {len(self.fields.tokens) - 1}")
             if index in self._bytes:
                 out.append(self._bytes[index])
             elif special or index not in self._control:
@@ -270,6 +272,9 @@ class Tokenizer:
 def _is_byte_token(token: str) -> bool:
     digits = "0123456789abcdefABCDEF"
     return (
-        len(token) == 6 and token.startswith("<0x") and token[5] == ">"
-        and token[3] in digits and token[4] in digits
+        len(token) == 6
+        and token.startswith("<0x")
+        and token[5] == ">"
+        and token[3] in digits
+        and token[4] in digits
     )

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from sim.timeline import Timeline
+from sim.records import Timeline
 
 __all__ = ["REASONS", "attribute_cycles"]
 

@@ -126,10 +126,28 @@ def test_key_value_cache_grows():
 # ---- the decoder on toy weights
 
 TOY = ModelSpec(
-    name="toy", family="gemma3", layers=3, hidden=24, heads=4, kv_heads=2, head_dim=8, ffn=40,
-    vocab=50, gated_mlp=True, tied_embeddings=True, activation="gelu_tanh", norm="rms",
-    norm_eps=1e-6, max_context=32, rope_theta=1e6, rope_local_theta=1e4, sliding_window=4,
-    sliding_window_pattern=3, embedding_scale=math.sqrt(24), qk_norm=True, post_norms=True,
+    name="toy",
+    family="gemma3",
+    layers=3,
+    hidden=24,
+    heads=4,
+    kv_heads=2,
+    head_dim=8,
+    ffn=40,
+    vocab=50,
+    gated_mlp=True,
+    tied_embeddings=True,
+    activation="gelu_tanh",
+    norm="rms",
+    norm_eps=1e-6,
+    max_context=32,
+    rope_theta=1e6,
+    rope_local_theta=1e4,
+    sliding_window=4,
+    sliding_window_pattern=3,
+    embedding_scale=math.sqrt(24),
+    qk_norm=True,
+    post_norms=True,
 )
 
 
@@ -263,9 +281,7 @@ def test_real_model_says_what_llama_cpp_says(gemma, prompt):
 @pytest.mark.model
 def test_paris_is_among_the_likeliest(gemma):
     checkpoint, tokenizer, linear = gemma
-    logits = Gemma3Decoder(checkpoint, linear).prefill(
-        tokenizer.encode("The capital of France is")
-    )
+    logits = Gemma3Decoder(checkpoint, linear).prefill(tokenizer.encode("The capital of France is"))
     best = [tokenizer.decode([index]) for index in numpy.argsort(-logits)[:5].tolist()]
     assert " Paris" in best
 

@@ -32,8 +32,15 @@ def refused(config):
 def test_families():
     families = {
         name: resolve_model(name).spec.family
-        for name in ("llama2-7b", "llama3-8b", "mistral-7b", "opt-1.3b", "phi-2", "yi-6b",
-                     "gemma3-270m")
+        for name in (
+            "llama2-7b",
+            "llama3-8b",
+            "mistral-7b",
+            "opt-1.3b",
+            "phi-2",
+            "yi-6b",
+            "gemma3-270m",
+        )
     }
     assert list(families.values()) == ["llama", "llama", "mistral", "opt", "phi", "yi", "gemma3"]
 
@@ -69,8 +76,14 @@ def test_rope_parameters_of_new_configs():
 @pytest.mark.parametrize("name", ["llama2-7b", "opt-1.3b", "phi-2", "mistral-7b", "gemma3-270m"])
 @pytest.mark.parametrize(
     "field",
-    ["architectures", "hidden_size", "num_hidden_layers", "num_attention_heads", "vocab_size",
-     "max_position_embeddings"],
+    [
+        "architectures",
+        "hidden_size",
+        "num_hidden_layers",
+        "num_attention_heads",
+        "vocab_size",
+        "max_position_embeddings",
+    ],
 )
 def test_missing_field(name, field):
     config = built_in(name)
@@ -121,7 +134,8 @@ def test_unknown_architecture_lists_the_known():
 
 
 @pytest.mark.parametrize(
-    "content", [b"", b"{", b"[1, 2]", b"null", b"\xff\xfe{}", b"[" * 100000],
+    "content",
+    [b"", b"{", b"[1, 2]", b"null", b"\xff\xfe{}", b"[" * 100000],
     ids=["empty", "cut", "list", "null", "not-utf8", "deep"],
 )
 def test_files_that_are_no_config(tmp_path, content):
@@ -152,11 +166,18 @@ def tiny_tensors():
         shapes |= {
             f"blk.{layer}.{name}": shape
             for name, shape in {
-                "attn_q": (HEADS * HEAD_DIM, HIDDEN), "attn_k": (KV_HEADS * HEAD_DIM, HIDDEN),
-                "attn_v": (KV_HEADS * HEAD_DIM, HIDDEN), "attn_output": (HIDDEN, HEADS * HEAD_DIM),
-                "ffn_gate": (FFN, HIDDEN), "ffn_up": (FFN, HIDDEN), "ffn_down": (HIDDEN, FFN),
-                "attn_norm": (HIDDEN,), "attn_q_norm": (HEAD_DIM,), "attn_k_norm": (HEAD_DIM,),
-                "post_attention_norm": (HIDDEN,), "ffn_norm": (HIDDEN,),
+                "attn_q": (HEADS * HEAD_DIM, HIDDEN),
+                "attn_k": (KV_HEADS * HEAD_DIM, HIDDEN),
+                "attn_v": (KV_HEADS * HEAD_DIM, HIDDEN),
+                "attn_output": (HIDDEN, HEADS * HEAD_DIM),
+                "ffn_gate": (FFN, HIDDEN),
+                "ffn_up": (FFN, HIDDEN),
+                "ffn_down": (HIDDEN, FFN),
+                "attn_norm": (HIDDEN,),
+                "attn_q_norm": (HEAD_DIM,),
+                "attn_k_norm": (HEAD_DIM,),
+                "post_attention_norm": (HIDDEN,),
+                "ffn_norm": (HIDDEN,),
                 "post_ffw_norm": (HIDDEN,),
             }.items()
         }
@@ -169,10 +190,15 @@ def tiny_tensors():
 def write_tiny(path, architecture="gemma3", without=(), tensors=None, **changes):
     """Write a tiny GGUF file; `without` leaves out metadata keys."""
     metadata = {
-        "block_count": LAYERS, "embedding_length": HIDDEN, "feed_forward_length": FFN,
-        "context_length": 128, "attention.head_count": HEADS,
-        "attention.head_count_kv": KV_HEADS, "attention.key_length": HEAD_DIM,
-        "attention.value_length": HEAD_DIM, "attention.sliding_window": 8,
+        "block_count": LAYERS,
+        "embedding_length": HIDDEN,
+        "feed_forward_length": FFN,
+        "context_length": 128,
+        "attention.head_count": HEADS,
+        "attention.head_count_kv": KV_HEADS,
+        "attention.key_length": HEAD_DIM,
+        "attention.value_length": HEAD_DIM,
+        "attention.sliding_window": 8,
     } | changes
     writer = gguf.GGUFWriter(path, architecture)
     for key, value in metadata.items():
@@ -191,8 +217,11 @@ def write_tiny(path, architecture="gemma3", without=(), tensors=None, **changes)
         writer.add_add_space_prefix(False)
     for name, values in (tiny_tensors() if tensors is None else tensors).items():
         if name.endswith("ffn_up.weight"):
-            writer.add_tensor(name, gguf.quants.quantize(values, gguf.GGMLQuantizationType.Q8_0),
-                              raw_dtype=gguf.GGMLQuantizationType.Q8_0)
+            writer.add_tensor(
+                name,
+                gguf.quants.quantize(values, gguf.GGMLQuantizationType.Q8_0),
+                raw_dtype=gguf.GGMLQuantizationType.Q8_0,
+            )
         elif name.endswith("ffn_down.weight"):
             writer.add_tensor(name, values.astype(numpy.float16))
         else:
@@ -294,8 +323,13 @@ def test_missing_vocabulary(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "name", ["token_embd.weight", "blk.1.attn_k.weight", "output_norm.weight",
-             "blk.0.post_ffw_norm.weight"]
+    "name",
+    [
+        "token_embd.weight",
+        "blk.1.attn_k.weight",
+        "output_norm.weight",
+        "blk.0.post_ffw_norm.weight",
+    ],
 )
 def test_missing_tensor(tmp_path, name):
     tensors = tiny_tensors()
@@ -314,8 +348,12 @@ def test_tensor_of_another_shape(tmp_path):
 
 @pytest.mark.parametrize(
     ("key", "value"),
-    [("attention.head_count", 0), ("embedding_length", 0), ("attention.key_length", 0),
-     ("attention.value_length", 8)],
+    [
+        ("attention.head_count", 0),
+        ("embedding_length", 0),
+        ("attention.key_length", 0),
+        ("attention.value_length", 8),
+    ],
 )
 def test_impossible_structure(tmp_path, key, value):
     with pytest.raises(InputError) as error:
@@ -358,8 +396,13 @@ def test_damaged_bytes_raise_nothing_else(tiny, tmp_path):
 
 @pytest.mark.parametrize(
     ("content", "field"),
-    [(b"", "header"), (b"PK\x03\x04" + bytes(100), "magic"), (b"GGUF\x01\0\0\0", "version"),
-     (b"GGUF\0\0\0\x03", "version"), (b"GGUF\x03\0\0\0" + b"\xff" * 16, "metadata pair 1")],
+    [
+        (b"", "header"),
+        (b"PK\x03\x04" + bytes(100), "magic"),
+        (b"GGUF\x01\0\0\0", "version"),
+        (b"GGUF\0\0\0\x03", "version"),
+        (b"GGUF\x03\0\0\0" + b"\xff" * 16, "metadata pair 1"),
+    ],
 )
 def test_files_that_are_no_gguf(tmp_path, content, field):
     path = tmp_path / "m.gguf"

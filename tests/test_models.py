@@ -111,9 +111,7 @@ def test_graph_holds_every_linear_layer_in_order(name):
     graph = build_graph(spec)
     assert networkx.is_directed_acyclic_graph(graph)
     found = linear_operators(graph)
-    assert [(o.name, o.n, o.k) for o in found] == [
-        (s.name, s.n, s.k) for s in spec.linear_layers()
-    ]
+    assert [(o.name, o.n, o.k) for o in found] == [(s.name, s.n, s.k) for s in spec.linear_layers()]
     everything = operators(graph)
     assert {o.kind for o in everything} <= set(OPERATOR_KINDS)
     assert all(o.on_accelerator == (o.kind == "linear") for o in everything)
@@ -139,7 +137,9 @@ def test_graph_edges_of_a_gemma_layer():
 def test_graph_of_a_parallel_block():
     graph = build_graph(resolve_model("phi-2").spec)
     assert sorted(graph.predecessors("layers.0.add")) == [
-        "embedding", "layers.0.down", "layers.0.o",
+        "embedding",
+        "layers.0.down",
+        "layers.0.o",
     ]
     assert list(graph.predecessors("layers.0.up")) == ["layers.0.attention_norm"]
 
@@ -148,7 +148,14 @@ def test_shared_shapes_count_all_layers_once():
     spec = resolve_model("llama3-8b").spec
     shapes = shared_shapes(build_graph(spec))
     assert [shape.kind for shape in shapes] == [
-        "q", "k", "v", "o", "gate", "up", "down", "lm_head",
+        "q",
+        "k",
+        "v",
+        "o",
+        "gate",
+        "up",
+        "down",
+        "lm_head",
     ]
     assert [shape.count for shape in shapes] == [32] * 7 + [1]
     assert sum(shape.n * shape.k * shape.count for shape in shapes) == spec.linear_weights()
@@ -174,8 +181,12 @@ def test_unknown_model_lists_what_is_allowed(name):
 
 def test_config_path_and_folder_resolve(tmp_path):
     fields = {
-        "architectures": ["LlamaForCausalLM"], "hidden_size": 64, "intermediate_size": 128,
-        "num_hidden_layers": 2, "num_attention_heads": 4, "vocab_size": 100,
+        "architectures": ["LlamaForCausalLM"],
+        "hidden_size": 64,
+        "intermediate_size": 128,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        "vocab_size": 100,
         "max_position_embeddings": 32,
     }
     (tmp_path / "config.json").write_text(json.dumps(fields))

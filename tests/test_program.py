@@ -19,7 +19,7 @@ from mapping.program import (
     compile_gemm,
     write_program,
 )
-from mapping.schedule import prove
+from mapping.proof import prove
 from mapping.tiling import GemmShape
 
 TINY = load_design("dense-int8-tiny")

@@ -15,8 +15,16 @@ from mapping.tokenizer import SPACE, Tokenizer, TokenizerFields
 def toy_fields(**changes):
     """256 byte tokens, control tokens, one user-defined token and a few pieces."""
     pieces = {
-        "a": -10, "b": -11, "c": -12, SPACE: -13, "ab": -1, "bc": -2, "abc": -3, "aa": -4,
-        f"{SPACE}a": -5, "é": -6,
+        "a": -10,
+        "b": -11,
+        "c": -12,
+        SPACE: -13,
+        "ab": -1,
+        "bc": -2,
+        "abc": -3,
+        "aa": -4,
+        f"{SPACE}a": -5,
+        "é": -6,
     }
     tokens = ["<pad>", "<eos>", "<bos>", "<unk>", "<end_of_turn>", "  "]
     types = [3, 3, 3, 3, 3, 4]
@@ -26,8 +34,12 @@ def toy_fields(**changes):
     tokens += pieces
     types += [1] * len(pieces)
     fields = {
-        "tokens": tuple(tokens), "scores": numpy.array(scores, numpy.float32),
-        "types": numpy.array(types, numpy.int32), "bos": 2, "eos": 1, "unknown": 3,
+        "tokens": tuple(tokens),
+        "scores": numpy.array(scores, numpy.float32),
+        "types": numpy.array(types, numpy.int32),
+        "bos": 2,
+        "eos": 1,
+        "unknown": 3,
         "add_space_prefix": False,
     }
     return TokenizerFields(**(fields | changes))
@@ -53,8 +65,10 @@ def pieces_of(text):
         ("x", ["<0x78>"]),
         ("é€", ["é", "<0xE2>", "<0x82>", "<0xAC>"]),
         ("a<end_of_turn>b", ["a", "<end_of_turn>", "b"]),
-        ("<end_of_tur", [f"<0x{b:02X}>" if chr(b) not in "abc" else chr(b)
-                         for b in b"<end_of_tur"]),
+        (
+            "<end_of_tur",
+            [f"<0x{b:02X}>" if chr(b) not in "abc" else chr(b) for b in b"<end_of_tur"],
+        ),
     ],
 )
 def test_merges_by_hand(text, expected):
@@ -141,7 +155,8 @@ def test_merges_equal_the_definition(text):
         parts = list(stretch)
         while pairs := [
             (-scores[parts[i] + parts[i + 1]], i)
-            for i in range(len(parts) - 1) if parts[i] + parts[i + 1] in scores
+            for i in range(len(parts) - 1)
+            if parts[i] + parts[i + 1] in scores
         ]:
             _, best = min(pairs)
             parts[best : best + 2] = [parts[best] + parts[best + 1]]
@@ -164,7 +179,15 @@ LLAMA_CPP_IDS = {
     "The capital of France is": [2, 818, 5279, 529, 7001, 563],
     "hello world": [2, 23391, 1902],
     "<start_of_turn>user\nHello, world!<end_of_turn>": [
-        2, 105, 2364, 107, 9259, 236764, 1902, 236888, 106,
+        2,
+        105,
+        2364,
+        107,
+        9259,
+        236764,
+        1902,
+        236888,
+        106,
     ],
     f"{SPACE}x {SPACE}": [2, 1123, 236743, 236743],  # not one token of two spaces
     "a  b   c\n\n\nd": [2, 236746, 138, 236763, 139, 236755, 109, 236753],

@@ -57,6 +57,30 @@ class UnitSpec:
             power_of_two(f"unit.{name}", getattr(self, name), 1, 1024)
         power_of_two("unit.max_k", self.max_k, self.lanes_k, 1 << 20)
         subset("unit.weight_bits", self.weight_bits, self.allowed_weight_bits)
+        self._prove_no_overflow()
+
+    def _prove_no_overflow(self) -> None:
+        """Follow the value ranges stage by stage; each must fit its register.
+
+        INT8 x INT8 products lie in [-128 * 127, 128 * 128]. A group is at most ``max_k`` long, so
+        is the sum of all groups; scales are at most 255.
+        """
+        low, high = -128 * 127, 128 * 128
+        stages = (
+            ("dot", self.lanes_k, self.dot_bits),
+            ("group_sum", self.max_k, self.group_sum_bits),
+            ("accumulator", 255 * self.max_k, self.accumulator_bits),
+            ("result", 255 * self.max_k, 8 * self.result_bytes),
+        )
+        narrow = max(self.weight_bits) < self.activation_bits
+        for stage, terms, bits in stages:
+            if narrow and stage in ("accumulator", "result"):
+                low, high = (
+                    -(1 << (max(self.weight_bits) - 1)) * 127,
+                    1 << (max(self.weight_bits) + self.activation_bits - 2),
+                )
+            if not -(1 << (bits - 1)) <= terms * low <= terms * high < 1 << (bits - 1):
+                raise AssertionError(f"{stage} of {terms} terms overflows {bits} bits")
 
     # Timing ----------------------------------------------------------------------------------
 

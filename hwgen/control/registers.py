@@ -163,10 +163,9 @@ class ControlPort(wiring.Component):
             m.d.sync += bus.bvalid.eq(0)
         with m.If(take):
             m.d.sync += bus.bvalid.eq(1)
-        with m.If(take & full_word):
-            with m.Switch(bus.awaddr[2:]):
-                with m.Case(register_offset("control") // 4):
-                    m.d.comb += self.start.eq(bus.wdata[0] & ~self.running)
-                for name in ("program_line", "program_blocks"):
-                    with m.Case(register_offset(name) // 4):
-                        m.d.sync += getattr(self, name).eq(bus.wdata)
+        with m.If(take & full_word), m.Switch(bus.awaddr[2:]):
+            with m.Case(register_offset("control") // 4):
+                m.d.comb += self.start.eq(bus.wdata[0] & ~self.running)
+            for name in ("program_line", "program_blocks"):
+                with m.Case(register_offset(name) // 4):
+                    m.d.sync += getattr(self, name).eq(bus.wdata)

@@ -32,10 +32,8 @@ class TokenCounter(wiring.Component):
 
     latency = 1
 
-    give: In(1)
-    take: In(1)
-    available: Out(1)
-    clear: In(1)
+    def __init__(self) -> None:
+        super().__init__({"give": In(1), "take": In(1), "available": Out(1), "clear": In(1)})
 
     def elaborate(self, platform):
         m = Module()

@@ -88,7 +88,9 @@ class Buffer(wiring.Component):
                 ]
             m.d.comb += [
                 bank.read_enable.eq(self.read_enable),
-                bank.read_address.eq(self.read_address[select_bits:] if bank_read else self.read_address),
+                bank.read_address.eq(
+                    self.read_address[select_bits:] if bank_read else self.read_address
+                ),
             ]
             outputs.append(bank.read_data)
         if bank_read:

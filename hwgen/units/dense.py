@@ -8,11 +8,11 @@
                stage 1     stage 2       stage 3      stage 4
 """
 
-from amaranth.hdl import Cat, Module, Mux, Shape, Signal, signed, unsigned
+from amaranth.hdl import Cat, Module, Mux, Shape, Signal, signed
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from designs.units import DenseSpec
+from designs.units import DenseSpec, UnitSpec
 from hwgen.units.base import MatrixUnit, StepControl
 
 __all__ = ["DenseRow", "DenseUnit"]
@@ -41,7 +41,7 @@ class DenseRow(wiring.Component):
         Signed dot products, two cycles after the operands.
     """
 
-    def __init__(self, spec: DenseSpec) -> None:
+    def __init__(self, spec: UnitSpec) -> None:
         self.spec = spec
         super().__init__(
             {
@@ -171,8 +171,9 @@ class DenseUnit(MatrixUnit):
             group = Signal(signed(spec.group_sum_bits), name=f"group_{row}_{n}", reset_less=True)
             with m.If(add_dot):
                 m.d.sync += group.eq(Mux(group_first, 0, group) + dot)
-            total = Signal(Shape(spec.accumulator_bits, signed=True), name=f"total_{row}_{n}",
-                           reset_less=True)
+            total = Signal(
+                Shape(spec.accumulator_bits, signed=True), name=f"total_{row}_{n}", reset_less=True
+            )
             scale = Mux(control[2].scaled, scales.word_select(n, 8), 1)
             with m.If(add_group):
                 m.d.sync += total.eq(Mux(pass_first, 0, total) + group * scale)

@@ -26,12 +26,20 @@ ARCHITECTURES = ("gemma3",)
 
 # llama.cpp tensor names of the linear layers and norms of one decoder layer
 _LINEARS = {
-    "q": "attn_q", "k": "attn_k", "v": "attn_v", "o": "attn_output",
-    "gate": "ffn_gate", "up": "ffn_up", "down": "ffn_down",
+    "q": "attn_q",
+    "k": "attn_k",
+    "v": "attn_v",
+    "o": "attn_output",
+    "gate": "ffn_gate",
+    "up": "ffn_up",
+    "down": "ffn_down",
 }
 _NORMS = {
-    "attention_norm": "attn_norm", "q_norm": "attn_q_norm", "k_norm": "attn_k_norm",
-    "post_attention_norm": "post_attention_norm", "ffn_norm": "ffn_norm",
+    "attention_norm": "attn_norm",
+    "q_norm": "attn_q_norm",
+    "k_norm": "attn_k_norm",
+    "post_attention_norm": "post_attention_norm",
+    "ffn_norm": "ffn_norm",
     "post_ffn_norm": "post_ffw_norm",
 }
 _Q8_0 = numpy.dtype([("scale", "<f2"), ("codes", "i1", (32,))])
@@ -130,7 +138,9 @@ class GgufModel:
         if not known or kind not in kinds:
             last = "lm_head" if linear else "final_norm"
             raise InputError(
-                self.path, "tensor", name,
+                self.path,
+                "tensor",
+                name,
                 f"layers.0 to layers.{self.spec.layers - 1} . {'|'.join(kinds)}, or {last}",
             )
         return f"blk.{int(index)}.{kinds[kind]}.weight"
@@ -152,7 +162,9 @@ class GgufModel:
             values = gguf.quants.dequantize(raw, tensor.kind)
         except NotImplementedError:
             raise InputError(
-                self.path, f"tensor {tensor.name}", tensor.kind.name,
+                self.path,
+                f"tensor {tensor.name}",
+                tensor.kind.name,
                 "a format that the gguf package dequantises",
             ) from None
         return numpy.array(values, dtype=numpy.float32)
@@ -165,17 +177,30 @@ def _gemma3_spec(metadata: Metadata, tensors: dict[str, GgufTensor], name: str) 
     layers, hidden = integer("block_count"), integer("embedding_length")
     heads, head_dim = integer("attention.head_count"), integer("attention.key_length")
     if integer("attention.value_length", head_dim) != head_dim:
-        raise InputError(metadata.where, "gemma3.attention.value_length",
-                         integer("attention.value_length"), f"{head_dim} (key_length)")
+        raise InputError(
+            metadata.where,
+            "gemma3.attention.value_length",
+            integer("attention.value_length"),
+            f"{head_dim} (key_length)",
+        )
     tokens = metadata.get("tokenizer.ggml.tokens", tuple)
     # llama.cpp: the 27B model alone (62 layers) scales queries by hidden / heads
     scalar = hidden / heads if layers == 62 and heads else head_dim
     try:
         return ModelSpec(
-            name=name, family="gemma3", layers=layers, hidden=hidden, heads=heads,
-            kv_heads=integer("attention.head_count_kv"), head_dim=head_dim,
-            ffn=integer("feed_forward_length"), vocab=len(tokens), gated_mlp=True,
-            tied_embeddings="output.weight" not in tensors, activation="gelu_tanh", norm="rms",
+            name=name,
+            family="gemma3",
+            layers=layers,
+            hidden=hidden,
+            heads=heads,
+            kv_heads=integer("attention.head_count_kv"),
+            head_dim=head_dim,
+            ffn=integer("feed_forward_length"),
+            vocab=len(tokens),
+            gated_mlp=True,
+            tied_embeddings="output.weight" not in tensors,
+            activation="gelu_tanh",
+            norm="rms",
             norm_eps=metadata.single("gemma3.attention.layer_norm_rms_epsilon"),
             max_context=integer("context_length"),
             rope_theta=metadata.single("gemma3.rope.freq_base", 1e6),
@@ -186,7 +211,8 @@ def _gemma3_spec(metadata: Metadata, tensors: dict[str, GgufTensor], name: str) 
             sliding_window_pattern=integer("attention.sliding_window_pattern", 6),
             query_scale=1 / math.sqrt(scalar) if scalar > 0 else None,
             embedding_scale=math.sqrt(hidden) if hidden > 0 else 1.0,
-            qk_norm=True, post_norms=True,
+            qk_norm=True,
+            post_norms=True,
         )
     except InputError as error:  # a rule of ModelSpec: name the file instead of the object
         raise InputError(metadata.where, error.field, error.found, error.allowed) from None
@@ -260,8 +286,11 @@ def read_gguf(path: str | Path, name: str | None = None) -> GgufModel:
     path = Path(path)
     try:
         empty = path.stat().st_size == 0
-        data = (numpy.zeros(0, numpy.uint8) if empty
-                else numpy.asarray(numpy.memmap(path, dtype=numpy.uint8, mode="r")))
+        data = (
+            numpy.zeros(0, numpy.uint8)
+            if empty
+            else numpy.asarray(numpy.memmap(path, dtype=numpy.uint8, mode="r"))
+        )
     except OSError as error:
         raise InputError(path, "", error.strerror or "unreadable", "a GGUF file") from None
     metadata, tensors = read_header(data, path)

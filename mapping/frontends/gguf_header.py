@@ -26,7 +26,17 @@ _VERSIONS = (2, 3)
 _CUT = "the file is cut short or damaged"
 # value types of the specification, as struct codes
 _SCALARS = {
-    0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q", 12: "d",
+    0: "B",
+    1: "b",
+    2: "H",
+    3: "h",
+    4: "I",
+    5: "i",
+    6: "f",
+    7: "?",
+    10: "Q",
+    11: "q",
+    12: "d",
 }
 _STRING, _ARRAY = 8, 9
 
@@ -67,7 +77,9 @@ class _Header:
         begin, self.position = self.position, self.position + size
         if self.position > len(self.view):
             raise InputError(
-                self.where, self.field, f"a file of {len(self.view)} bytes",
+                self.where,
+                self.field,
+                f"a file of {len(self.view)} bytes",
                 f"at least {self.position} bytes ({_CUT})",
             )
         return begin
@@ -121,8 +133,14 @@ class Metadata:
     def get(self, key: str, kind: type, default: Any = None) -> Any:
         """Value of `key`, or `default`; `InputError` when missing or of another type."""
         value = self.values.get(key, default)
-        what = {int: "an integer", float: "a number", bool: "true or false", str: "a string",
-                tuple: "an array of strings", numpy.ndarray: "an array of numbers"}[kind]
+        what = {
+            int: "an integer",
+            float: "a number",
+            bool: "true or false",
+            str: "a string",
+            tuple: "an array of strings",
+            numpy.ndarray: "an array of numbers",
+        }[kind]
         if value is None:
             raise InputError(self.where, key, None, what)
         if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
@@ -135,9 +153,7 @@ class Metadata:
         return float(str(numpy.float32(self.get(key, float, default))))
 
 
-def read_header(
-    data: NDArray[numpy.uint8], where: Path
-) -> tuple[Metadata, dict[str, GgufTensor]]:
+def read_header(data: NDArray[numpy.uint8], where: Path) -> tuple[Metadata, dict[str, GgufTensor]]:
     """Read the metadata and the tensor table of a GGUF file.
 
     Parameters
@@ -197,7 +213,9 @@ def read_header(
         tensor = _place(where, name, shape, kind, start + offset)
         if tensor.offset + tensor.size > len(header.view):
             raise InputError(
-                where, f"tensor {name}", f"a file of {len(header.view)} bytes",
+                where,
+                f"tensor {name}",
+                f"a file of {len(header.view)} bytes",
                 f"at least {tensor.offset + tensor.size} bytes ({_CUT})",
             )
         tensors[name] = tensor

@@ -39,8 +39,14 @@ class _Config:
 
     def get(self, field: str, kind: type, default: Any = _REQUIRED) -> Any:
         value = self.fields.get(field)
-        what = {int: "an integer", float: "a number", bool: "true or false", str: "a string",
-                list: "a list", dict: "an object"}[kind]
+        what = {
+            int: "an integer",
+            float: "a number",
+            bool: "true or false",
+            str: "a string",
+            list: "a list",
+            dict: "an object",
+        }[kind]
         if value is None:  # JSON null means "use the default" in these files
             if default is _REQUIRED:
                 raise InputError(self.where, field, None, what)
@@ -83,14 +89,18 @@ class _Config:
         if head_dim is None:
             if hidden % heads:
                 raise InputError(
-                    self.where, "num_attention_heads", heads,
+                    self.where,
+                    "num_attention_heads",
+                    heads,
                     f"a divisor of hidden_size = {hidden}, or a head_dim field",
                 )
             head_dim = hidden // heads
         kv_heads = self.integer("num_key_value_heads", heads)
         if heads % kv_heads:
             raise InputError(
-                self.where, "num_key_value_heads", kv_heads,
+                self.where,
+                "num_key_value_heads",
+                kv_heads,
                 f"a divisor of num_attention_heads = {heads}",
             )
         return {
@@ -138,7 +148,8 @@ def _opt(config: _Config) -> dict[str, Any]:
     sizes = config.sizes("ffn_dim")
     # OPT-350m alone projects its embeddings and norms after the block
     config.require(
-        "word_embed_proj_dim", config.integer("word_embed_proj_dim", sizes["hidden"]),
+        "word_embed_proj_dim",
+        config.integer("word_embed_proj_dim", sizes["hidden"]),
         sizes["hidden"],
     )
     config.require("do_layer_norm_before", config.flag("do_layer_norm_before", True), True)
@@ -183,8 +194,9 @@ def _gemma3(config: _Config) -> dict[str, Any]:
     if scaling.fields:
         scaling.require("rope_type", scaling.get("rope_type", str, "linear"), "linear")
     scalar = config.number("query_pre_attn_scalar", float(sizes["head_dim"]))
-    config.require("use_bidirectional_attention",
-                   config.flag("use_bidirectional_attention", False), False)
+    config.require(
+        "use_bidirectional_attention", config.flag("use_bidirectional_attention", False), False
+    )
     return {
         "family": "gemma3",
         **sizes,
@@ -215,13 +227,23 @@ def _gemma3_pattern(config: _Config, layers: int) -> int:
     ]
     types = config.get("layer_types", list, expected)
     if types != expected:
-        wrong = next((i for i, pair in enumerate(zip(types, expected, strict=False))
-                      if pair[0] != pair[1]), None)
+        wrong = next(
+            (i for i, pair in enumerate(zip(types, expected, strict=False)) if pair[0] != pair[1]),
+            None,
+        )
         if wrong is None:
-            raise InputError(config.where, "layer_types", f"{len(types)} entries",
-                             f"{layers} entries (num_hidden_layers)")
-        raise InputError(config.where, f"layer_types[{wrong}]", types[wrong],
-                         f"{expected[wrong]} (every {period}th layer has full attention)")
+            raise InputError(
+                config.where,
+                "layer_types",
+                f"{len(types)} entries",
+                f"{layers} entries (num_hidden_layers)",
+            )
+        raise InputError(
+            config.where,
+            f"layer_types[{wrong}]",
+            types[wrong],
+            f"{expected[wrong]} (every {period}th layer has full attention)",
+        )
     return period
 
 

@@ -183,7 +183,9 @@ class Gemma3Decoder:
     def _check_room(self, length: int) -> None:
         if length > self.spec.max_context:
             raise InputError(
-                f"model {self.spec.name}", "tokens", length,
+                f"model {self.spec.name}",
+                "tokens",
+                length,
                 f"at most {self.spec.max_context} (the model's context)",
             )
 

@@ -46,7 +46,7 @@ class MemoryBus:
         return -(-start // self.cycle_units), -(-last // self.cycle_units)
 
     def write(self, cycle: int, beats: int) -> tuple[int, int]:
-        """Reserve a write whose last beat came in ``cycle``; cycles of start and acknowledgement."""
+        """Reserve a write whose last beat came in ``cycle``; its start and acknowledgement."""
         start = max((cycle + 1) * self.cycle_units, self._free)
         self._free = start + beats * self.beat_units
         self.busy_units += beats * self.beat_units

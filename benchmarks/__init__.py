@@ -1,0 +1,1 @@
+"""Measured comparisons; ``python -m benchmarks`` writes their tables to docs/benchmarks.md."""

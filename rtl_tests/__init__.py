@@ -1,0 +1,1 @@
+"""Simulator tests of the generated RTL: cocotb benches (tb_*) and what builds them (test_*)."""

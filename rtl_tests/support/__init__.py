@@ -1,0 +1,1 @@
+"""What the benches share: builds, streams and their rules, scoreboards, memories, coverage."""

@@ -1,0 +1,67 @@
+"""Designs under test, by name; pytest and the simulator process both look them up here."""
+
+import dataclasses
+from functools import cache
+
+from designs.files import load_design
+from designs.spec import Buffers, Design
+from designs.units import DenseSpec
+
+__all__ = ["DESIGNS", "test_design"]
+
+DESIGNS = ("tiny", "narrow", "striped", "wide_line")
+
+
+@cache
+def test_design(name: str) -> Design:
+    """A design by its test name.
+
+    - ``tiny``: dense-int8-tiny of the library.
+    - ``narrow``: one token lane, INT8 only, an 8-byte line, sums of 4 bytes.
+    - ``striped``: two 8-byte channels, four token lanes, weight words of four lines and buffers
+      so small that reductions are cut into chunks.
+    - ``wide_line``: a 64-byte line, longer than an instruction and than a row of sums.
+    """
+    tiny = load_design("dense-int8-tiny")
+    if name == "tiny":
+        return tiny
+    small = dataclasses.replace(tiny.control, queue_depth=2, fetch_blocks=2, loads_in_flight=2)
+    if name == "narrow":
+        return dataclasses.replace(
+            tiny,
+            name="narrow",
+            unit=DenseSpec(1, 4, 4, (8,), 256),
+            dram=dataclasses.replace(
+                tiny.dram, data_bytes=8, bandwidth_bytes_per_second=800_000_000, max_burst_beats=8
+            ),
+            control=small,
+        )
+    if name == "striped":
+        return dataclasses.replace(
+            tiny,
+            name="striped",
+            unit=DenseSpec(4, 4, 16, (4, 8), 512),
+            buffers=Buffers(2048, 512, 128, 512, 1024),
+            dram=dataclasses.replace(
+                tiny.dram,
+                channels=2,
+                data_bytes=8,
+                bandwidth_bytes_per_second=800_000_000,
+                max_burst_beats=16,
+                max_outstanding_reads=4,
+            ),
+            control=small,
+        )
+    if name == "wide_line":
+        return dataclasses.replace(
+            tiny,
+            name="wide_line",
+            unit=DenseSpec(2, 8, 8, (4, 8), 256),
+            dram=dataclasses.replace(
+                tiny.dram, data_bytes=64, bandwidth_bytes_per_second=6_400_000_000
+            ),
+        )
+    raise KeyError(name)
+
+
+test_design.__test__ = False  # type: ignore[attr-defined]  # a helper, not a pytest case

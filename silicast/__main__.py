@@ -1,0 +1,6 @@
+"""``python -m silicast``."""
+
+from silicast.cli import main
+
+if __name__ == "__main__":
+    main()

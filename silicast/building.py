@@ -1,0 +1,116 @@
+"""What is written to a directory: the program of a model, and the RTL of a design."""
+
+from pathlib import Path
+
+from designs.errors import InputError
+from designs.spec import Design
+from mapping.formats import WeightFormat
+from mapping.graph import build_graph, shared_shapes
+from mapping.model import ModelSpec
+from mapping.models import ResolvedModel
+from mapping.program import GemmProgram, ModelProgram, write_program
+from silicast.simulation import as_design, as_format, as_spec
+
+__all__ = ["MOST_TOKENS", "compile_model", "distinct_programs", "generate"]
+
+MOST_TOKENS = 4096
+"""Most tokens of a pass that is compiled."""
+
+
+def distinct_programs(
+    spec: ModelSpec, design: Design, fmt: WeightFormat, tokens: int
+) -> dict[str, GemmProgram]:
+    """One program for every distinct linear operator, in the memory map of the whole model.
+
+    Layers of equal kind and shape differ only in the lines their weights lie at; the first one
+    stands for all. ``lm_head`` computes one row, the last position.
+
+    Parameters
+    ----------
+    spec : ModelSpec
+        The model.
+    design : Design
+        The accelerator.
+    fmt : WeightFormat
+        Number format of all weights.
+    tokens : int
+        Rows of a pass, 1 to `MOST_TOKENS`.
+
+    Returns
+    -------
+    dict of str to GemmProgram
+        By the name of the layer, in execution order.
+
+    Raises
+    ------
+    InputError
+        ``tokens`` is out of range, or the design cannot run or hold the model.
+    """
+    if isinstance(tokens, bool) or not isinstance(tokens, int) or not 1 <= tokens <= MOST_TOKENS:
+        raise InputError("compile", "tokens", tokens, f"an integer from 1 to {MOST_TOKENS}")
+    layers = [(shape.name, shape.n, shape.k) for shape in spec.linear_layers()]
+    program = ModelProgram(design, fmt, layers, tokens)
+    return {
+        shared.operators[0].name: program.operator(
+            shared.operators[0].name, 1 if shared.kind == "lm_head" else tokens
+        )
+        for shared in shared_shapes(build_graph(spec))
+    }
+
+
+def compile_model(
+    model: ModelSpec | ResolvedModel | str | Path,
+    design: Design | str | Path,
+    directory: str | Path,
+    weights: WeightFormat | str = "int8",
+    tokens: int = 1,
+) -> list[Path]:
+    """Write ``program.bin``, ``program.lst`` and ``layout.json`` of a model.
+
+    Parameters
+    ----------
+    model, design, weights
+        As `silicast.simulate`.
+    directory : str or Path
+        Made when missing; files of these names are replaced.
+    tokens : int
+        Rows of a pass: 1 for decoding, the prompt's tokens for prefill.
+
+    Returns
+    -------
+    list of Path
+        The files written.
+
+    Raises
+    ------
+    InputError
+        An argument is wrong, the design cannot run or hold the model, or the directory cannot be
+        written.
+    """
+    programs = distinct_programs(as_spec(model), as_design(design), as_format(weights), tokens)
+    return write_program(directory, programs)
+
+
+def generate(design: Design | str | Path, directory: str | Path) -> dict:
+    """Write the Verilog project of a design.
+
+    Parameters
+    ----------
+    design : Design, str or Path
+        The accelerator, its library name or its TOML file.
+    directory : str or Path
+        Must be empty or missing.
+
+    Returns
+    -------
+    dict
+        The manifest, as it is written to the directory.
+
+    Raises
+    ------
+    InputError
+        The design is wrong, or the directory is not empty or cannot be written.
+    """
+    from hwgen import project  # amaranth: only generation needs it
+
+    return dict(project.generate(as_design(design), Path(directory)))

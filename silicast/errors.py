@@ -1,0 +1,25 @@
+"""Failures that are not the user's: a check that did not pass, hardware that did not work."""
+
+import contextlib
+from collections.abc import Iterator
+
+__all__ = ["FailedCheck", "hardware_failures"]
+
+
+class FailedCheck(RuntimeError):
+    """A correct request could not be carried out; told in one line, exit status 1."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(" ".join(message.split()))
+
+
+@contextlib.contextmanager
+def hardware_failures() -> Iterator[None]:
+    """Turn a failed Verilator build or hardware run into a `FailedCheck`."""
+    from hwgen.verilated.build import BuildError
+    from hwgen.verilated.runner import HardwareError
+
+    try:
+        yield
+    except (BuildError, HardwareError) as error:
+        raise FailedCheck(str(error)) from error

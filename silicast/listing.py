@@ -1,0 +1,80 @@
+"""What there is: built-in models, library designs and weight formats, as plain values."""
+
+from designs.files import library_names, load_design
+from mapping.formats import list_formats, storage_bits
+from mapping.models import list_models, resolve_model
+
+__all__ = ["designs", "formats", "models"]
+
+_SAMPLE = 4096  # a matrix of this many rows and columns stands for the bits a weight takes
+
+
+def models() -> list[dict]:
+    """The built-in models: sizes, and whether their weights can be run."""
+    found = []
+    for name in list_models():
+        resolved = resolve_model(name)
+        spec = resolved.spec
+        found.append(
+            {
+                "name": name,
+                "family": spec.family,
+                "layers": spec.layers,
+                "hidden": spec.hidden,
+                "heads": spec.heads,
+                "kv_heads": spec.kv_heads,
+                "ffn": spec.ffn,
+                "vocab": spec.vocab,
+                "max_context": spec.max_context,
+                "parameters": spec.parameters(),
+                "linear_weights": spec.linear_weights(),
+                "has_weights": resolved.has_weights,
+            }
+        )
+    return found
+
+
+def designs() -> list[dict]:
+    """The library designs: unit, peak rates and what they are."""
+    found = []
+    for name in library_names():
+        design = load_design(name)
+        unit, dram, clock = design.unit, design.dram, design.clock
+        found.append(
+            {
+                "name": name,
+                "description": design.description,
+                "unit": unit.kind,
+                "lanes_m": unit.lanes_m,
+                "lanes_n": unit.lanes_n,
+                "lanes_k": unit.lanes_k,
+                "macs": unit.macs,
+                "weight_bits": list(unit.weight_bits),
+                "frequency_hz": clock.frequency_hz,
+                "peak_macs_per_second": {
+                    str(bits): unit.macs * clock.frequency_hz // unit.beats(bits)
+                    for bits in unit.weight_bits
+                },
+                "dram": dram.technology,
+                "dram_bytes_per_second": dram.channels * dram.bandwidth_bytes_per_second,
+                "dram_capacity_bytes": dram.capacity_bytes,
+                "digest": design.digest,
+            }
+        )
+    return found
+
+
+def formats() -> list[dict]:
+    """The usual weight formats; ``bits_per_weight`` counts scales and zero points at K = 4096."""
+    return [
+        {
+            "name": fmt.name,
+            "bits": fmt.bits,
+            "group": fmt.group,
+            "asymmetric": fmt.asymmetric,
+            "lowest_code": fmt.lowest,
+            "highest_code": fmt.highest,
+            "bits_per_weight": storage_bits(fmt, _SAMPLE, _SAMPLE) / _SAMPLE**2,
+        }
+        for fmt in list_formats()
+    ]

@@ -1,0 +1,66 @@
+"""JSON results: on standard output, or in a file that is whole or not there."""
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from designs.errors import InputError
+
+__all__ = ["check_json_target", "write_json"]
+
+_ALLOWED = "a file that can be written, or - for standard output"
+
+
+def check_json_target(target: str | None) -> None:
+    """Refuse a target that cannot be written, before a long computation.
+
+    Raises
+    ------
+    InputError
+        Its folder is not there or cannot be written, or it is a folder itself.
+    """
+    if target is None or target == "-":
+        return
+    path = Path(target)
+    if not target or path.is_dir() or not os.access(path.parent, os.W_OK):
+        raise InputError("--json", "", target, _ALLOWED)
+
+
+def write_json(target: str | None, result: Any) -> None:
+    """Write a result of plain values; nothing when there is no target.
+
+    Parameters
+    ----------
+    target : str or None
+        ``-`` for standard output, else a file: written under a temporary name and renamed, but
+        for devices and pipes, which are written to.
+    result
+        What ``json`` takes.
+
+    Raises
+    ------
+    InputError
+        The file cannot be written.
+    """
+    if target is None:
+        return
+    text = json.dumps(result, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    if target == "-":
+        sys.stdout.buffer.write(text.encode())
+        sys.stdout.flush()
+        return
+    path = Path(target).resolve()
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        if path.exists() and not path.is_file():
+            path.write_bytes(text.encode())
+            return
+        try:
+            temporary.write_bytes(text.encode())
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
+    except OSError:
+        raise InputError("--json", "", target, _ALLOWED) from None

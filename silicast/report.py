@@ -1,0 +1,160 @@
+"""Results as tables for people; only here are numbers rounded and given prefixes."""
+
+import sys
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from silicast.execution import RunResult
+from silicast.verification import VerifyResult
+from sim.attribution import REASONS
+from sim.model import ModelResult
+
+__all__ = ["print_rows", "print_run", "print_simulation", "print_verification"]
+
+_PREFIXES = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
+
+
+def _scaled(value: float | None, unit: str = "") -> str:
+    """A figure with an SI prefix, e.g. ``1.62 G``."""
+    if value is None:
+        return "-"
+    for size, prefix in _PREFIXES:
+        if abs(value) >= size:
+            return f"{value / size:.3g} {prefix}{unit}"
+    return f"{value:.3g} {unit}".strip()
+
+
+def _console() -> Console:
+    """Standard output; wide enough for every column when it is no terminal."""
+    return Console() if sys.stdout.isatty() else Console(width=160, highlight=False)
+
+
+def _table(title: str, columns: Iterable[str], text_columns: int = 1) -> Table:
+    table = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="bold")
+    for index, column in enumerate(columns):
+        table.add_column(column, justify="left" if index < text_columns else "right")
+    return table
+
+
+def print_rows(title: str, rows: list[dict], columns: Mapping[str, str]) -> None:
+    """A list of things, one a line.
+
+    Parameters
+    ----------
+    title : str
+        Above the table.
+    rows : list of dict
+        As the functions of `silicast.listing` return them.
+    columns : mapping of str to str
+        Keys of the rows, and what they are called.
+    """
+    table = _table(title, columns.values())
+    for row in rows:
+        table.add_row(*(_cell(row[key]) for key in columns))
+    _console().print(table)
+
+
+def _cell(value: Any) -> Text:
+    if isinstance(value, bool):
+        return Text("yes" if value else "no")
+    if isinstance(value, float) or (isinstance(value, int) and value >= 1_000_000):
+        return Text(_scaled(value))
+    if isinstance(value, list):
+        return Text(", ".join(map(str, value)))
+    return Text("-" if value is None else str(value))
+
+
+def print_simulation(result: ModelResult) -> None:
+    """Phases, operators, reasons, and what is not modelled."""
+    console = _console()
+    title = f"{result.model} on {result.design}, weights {result.weights}, batch {result.batch}"
+    table = _table(title, ("phase", "tokens", "cycles", "seconds", "tokens/s", "DRAM", "utilized"))
+    for name, phase in result.phases.items():
+        if phase.tokens:
+            table.add_row(
+                name,
+                str(phase.tokens),
+                f"{phase.cycles:,}",
+                f"{phase.seconds:.4g}",
+                f"{phase.tokens_per_second:.4g}",
+                _scaled(phase.dram_bytes, "B"),
+                f"{phase.utilization:.1%}",
+            )
+    console.print(table)
+    console.print()
+    columns = ("operator", "phase", "bound", "M", "N", "K", "count", "cycles of one", "total")
+    table = _table("linear operators", (*columns, *(r.replace("_", " ") for r in REASONS)), 3)
+    for o in result.operators:
+        shares = (f"{o.reasons[reason] / o.cycles:.1%}" for reason in REASONS)
+        sizes = (str(o.m), str(o.n), str(o.k), str(o.count))
+        cycles = (f"{o.cycles:,}", f"{o.total_cycles:,}")
+        table.add_row(o.name, o.phase, o.bound, *sizes, *cycles, *shares)
+    console.print(table)
+    console.print()
+    for what, why in result.not_modelled.items():
+        console.print(Text(f"not in these figures: {what} ({why})", style="dim"))
+    if not result.fits_memory:
+        size = _scaled(result.weight_bytes, "B")
+        console.print(Text(f"the weights ({size}) do not fit the design's memory", style="red"))
+
+
+def print_verification(result: VerifyResult) -> None:
+    """Verdict, sums and cycles of one product."""
+    console = _console()
+    verdict = "passed" if result.passed else "FAILED"
+    style = "bold green" if result.passed else "bold red"
+    console.print(Text(f"{verdict}: {result.gemm} {result.weights} on {result.design}", style))
+    table = _table("", ("what", "simulated", "RTL", "difference", "allowed"))
+    difference = result.cycles_simulated - result.cycles_rtl
+    table.add_row(
+        "cycles",
+        f"{result.cycles_simulated:,}",
+        f"{result.cycles_rtl:,}",
+        f"{difference:+,}" if difference else "0",
+        f"{result.cycle_limit:,}",
+    )
+    console.print(table)
+    outputs = f"{result.outputs:,} sums: {result.mismatched_outputs:,} differ from the golden model"
+    console.print(Text(f"{outputs}, {result.golden_mismatches:,} of its from the contract"))
+    for reason, cycles in result.reasons.items():
+        if cycles:
+            text = f"{cycles:12,} cycles {reason.replace('_', ' ')}: {REASONS[reason]}"
+            console.print(Text(text, style="dim"))
+
+
+def print_run(result: RunResult) -> None:
+    """Text, operators and headline of a model that ran."""
+    console = _console()
+    console.print(Text(result.prompt, style="dim") + Text(result.text, style="bold"))
+    console.print()
+    columns = ("operator", "M", "N", "K", "count", "simulated cycles", "RTL cycles", "difference")
+    table = _table(f"{result.model} on {result.design}, {result.backend}", (*columns, "mismatches"))
+    for o in result.operators:
+        found = ("-", "-", "-")
+        if o.cycles_rtl is not None:
+            difference = o.cycles_simulated - o.cycles_rtl
+            shown = f"{difference:+,}" if difference else "0"
+            found = (f"{o.cycles_rtl:,}", shown, f"{o.mismatched_outputs:,}")
+        sizes = (str(o.m), str(o.n), str(o.k), str(o.count))
+        table.add_row(o.name, *sizes, f"{o.cycles_simulated:,}", *found)
+    console.print(table)
+    console.print()
+    if result.backend == "rtl":
+        verdict = "passed" if result.passed else "FAILED"
+        style = "bold green" if result.passed else "bold red"
+        counts = f"{result.mismatched_outputs:,} of {result.outputs:,} outputs differ"
+        console.print(Text(f"{verdict}: {counts} between RTL and golden model", style))
+    tokens = f"{len(result.token_ids)} tokens after {len(result.prompt_token_ids)} of the prompt"
+    rtl = "" if result.cycles_rtl is None else f", {result.cycles_rtl:,} on the RTL"
+    console.print(Text(f"{tokens}; {result.cycles_simulated:,} cycles simulated{rtl}"))
+    speeds = [f"{result.wall_seconds:.1f} s"]
+    if result.rtl_cycles_per_second is not None:
+        speeds.append(f"RTL simulated at {_scaled(result.rtl_cycles_per_second)} cycles/s")
+    if result.decode_tokens_per_second is not None:
+        rate = f"{result.decode_tokens_per_second:.4g} tokens/s"
+        speeds.append(f"linear layers alone decode {rate} at the design's clock")
+    console.print(Text("; ".join(speeds)))

@@ -1,0 +1,217 @@
+"""One random matrix product on every executor: contract, golden model, timeline and RTL."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from designs.errors import InputError
+from designs.spec import Design
+from mapping.formats import WeightFormat
+from mapping.program import check, compile_gemm
+from mapping.quantise import QuantisedWeights, exact_sums
+from mapping.tiling import GemmShape
+from silicast.errors import FailedCheck, hardware_failures
+from silicast.memory import (
+    clear_outputs,
+    memory_for,
+    read_sums,
+    write_activations,
+    write_instructions,
+    write_weights,
+)
+from silicast.progress import Progress
+from silicast.simulation import as_design, as_format
+from sim.golden import run_program
+from sim.model import simulate_gemm
+
+__all__ = ["VerifyResult", "cycle_limit", "random_activations", "random_weights", "verify"]
+
+MOST_ELEMENTS = 1 << 28
+"""Most elements of each of the three matrices."""
+
+_CORNERS = 0.05  # part of the random values that are replaced by the ends of their range
+
+
+def cycle_limit(cycles_rtl: int) -> int:
+    """Largest difference allowed between simulated and real cycles: 1 %, or 2 cycles."""
+    return max(cycles_rtl // 100, 2)
+
+
+@dataclass(frozen=True)
+class VerifyResult:
+    """A product on the RTL, compared with the golden model and the timeline.
+
+    Attributes
+    ----------
+    design, gemm, weights, activations : str
+        What was run; ``gemm`` is ``MxNxK``.
+    seed : int
+        Of the random values.
+    backend : str
+        ``rtl``.
+    outputs, mismatched_outputs : int
+        Sums compared, and those in which RTL and golden model differ.
+    golden_mismatches : int
+        Sums in which the golden model and the arithmetic contract differ.
+    cycles_simulated, cycles_rtl : int
+        Of the timeline and of the hardware's own counter.
+    cycle_limit : int
+        Largest difference allowed.
+    cycles_ok : bool
+        The difference is within it.
+    reasons : mapping of str to int
+        Simulated cycles by reason.
+    passed : bool
+        No mismatch, and the cycles agree.
+    """
+
+    design: str
+    gemm: str
+    weights: str
+    activations: str
+    seed: int
+    backend: str
+    outputs: int
+    mismatched_outputs: int
+    golden_mismatches: int
+    cycles_simulated: int
+    cycles_rtl: int
+    cycle_limit: int
+    cycles_ok: bool
+    reasons: Mapping[str, int]
+    passed: bool
+
+    def to_dict(self) -> dict:
+        """Plain values for JSON."""
+        return asdict(self)
+
+
+def _sprinkle(generator: np.random.Generator, values: NDArray, low: int, high: int) -> None:
+    """Replace some values by the ends of their range, and whole rows when there are enough."""
+    where = generator.random(values.shape) < _CORNERS
+    values[where] = generator.choice([low, high], int(where.sum()))
+    if len(values) >= 4:  # sums of the largest magnitude occur
+        values[0], values[1] = low, high
+
+
+def random_weights(
+    generator: np.random.Generator, n: int, k: int, fmt: WeightFormat
+) -> QuantisedWeights:
+    """Codes (n, k) over all values the format can store, with scales and zero points."""
+    signed = 0 if fmt.asymmetric else 1 << (fmt.bits - 1)
+    low, high = -signed, (1 << fmt.bits) - 1 - signed
+    codes = generator.integers(low, high + 1, (n, k), np.int16).astype(np.int8)
+    _sprinkle(generator, codes, low, high)
+    groups = fmt.groups(k)
+    scales = zeros = None
+    if fmt.scaled:
+        scales = generator.integers(1, 256, (n, groups), np.uint8, endpoint=False)
+        _sprinkle(generator, scales, 1, 255)
+    if fmt.asymmetric:
+        zeros = generator.integers(0, high + 1, (n, groups), np.uint8)
+    return QuantisedWeights(fmt, codes, scales, zeros, np.ones(n, np.float32))
+
+
+def random_activations(generator: np.random.Generator, m: int, k: int) -> NDArray[np.int8]:
+    """INT8 codes (m, k) over the whole range."""
+    codes = generator.integers(-128, 128, (m, k), np.int16).astype(np.int8)
+    _sprinkle(generator, codes, -128, 127)
+    return codes
+
+
+def verify(
+    design: Design | str | Path,
+    m: int,
+    n: int,
+    k: int,
+    weights: WeightFormat | str = "int8",
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> VerifyResult:
+    """Run a random product on the generated RTL and compare every sum and the cycles.
+
+    Parameters
+    ----------
+    design : Design, str or Path
+        The accelerator, its library name or its TOML file.
+    m, n, k : int
+        Tokens, output features and reduction elements.
+    weights : WeightFormat or str
+        Number format of the weights.
+    seed : int
+        Of the random values, at least 0.
+    progress : Progress, optional
+        Told what is going on.
+
+    Returns
+    -------
+    VerifyResult
+
+    Raises
+    ------
+    InputError
+        An argument is wrong, or the design cannot run the product.
+    FailedCheck
+        The program is not safe, the build failed, or the hardware did not finish.
+    """
+    design, fmt, progress = as_design(design), as_format(weights), progress or Progress()
+    if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
+        raise InputError("verify", "seed", seed, "an integer >= 0")
+    shape = GemmShape(m, n, k)
+    for field, size in (("M x K", m * k), ("N x K", n * k), ("M x N", m * n)):
+        if size > MOST_ELEMENTS:
+            raise InputError("gemm", field, size, f"at most {MOST_ELEMENTS} elements")
+    program = compile_gemm(design, shape, fmt)
+    try:
+        check(program)
+    except InputError as error:  # the compiler's fault, not the user's
+        raise FailedCheck(f"the compiled program is not safe: {error}") from error
+
+    generator = np.random.default_rng(seed)
+    codes, activations = random_weights(generator, n, k, fmt), random_activations(generator, m, k)
+    memory = memory_for(program)
+    write_instructions(memory, program)
+    write_weights(memory, program, codes)
+    write_activations(memory, program, activations)
+    hardware_memory = memory.copy()
+
+    run_program(design, program.binary, memory)
+    golden = read_sums(memory, program)
+    contract = exact_sums(activations, codes)
+    cost = simulate_gemm(design, shape, fmt)
+
+    clear_outputs(hardware_memory, program)
+    with hardware_failures():
+        from hwgen.verilated.runner import VerilatedAccelerator
+
+        progress.stage(f"building {design.name} with Verilator, about 40 s, cached")
+        with VerilatedAccelerator(design, hardware_memory) as accelerator:
+            progress.stage(f"running {m}x{n}x{k} on {design.name}")
+            limit = 2 * cost.cycles + 100_000
+            counters = accelerator.run(program.placement.program_line, program.blocks, limit)
+    sums = read_sums(hardware_memory, program)
+
+    mismatched = int((sums != golden).sum())
+    golden_mismatches = int((golden != contract).sum())
+    allowed = cycle_limit(counters.cycles)
+    cycles_ok = abs(cost.cycles - counters.cycles) <= allowed
+    return VerifyResult(
+        design=design.name,
+        gemm=f"{m}x{n}x{k}",
+        weights=fmt.name,
+        activations="int8",
+        seed=seed,
+        backend="rtl",
+        outputs=golden.size,
+        mismatched_outputs=mismatched,
+        golden_mismatches=golden_mismatches,
+        cycles_simulated=cost.cycles,
+        cycles_rtl=counters.cycles,
+        cycle_limit=allowed,
+        cycles_ok=cycles_ok,
+        reasons=cost.reasons,
+        passed=cycles_ok and not mismatched and not golden_mismatches,
+    )
