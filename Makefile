@@ -35,6 +35,7 @@ rtl: $(STAMP)
 
 docs: $(STAMP)
 	$(BIN)/python -m mapping.isa_document
+	$(BIN)/python -m designs.register_document
 
 bench: $(STAMP)
 	$(BIN)/python -m benchmarks

@@ -28,3 +28,22 @@ def test_store(simulate, simulator):
 def test_store_geometries(simulate, design):
     """Short bursts, and lines longer than a row of sums."""
     assert len(simulate("tb_store", "store", design).passed) == 6
+
+
+@both_simulators
+def test_accumulate(simulate, simulator):
+    """Partial sums, forwarding and tokens; sums of 8 bytes."""
+    assert len(simulate("tb_accumulate", "accumulate", "tiny", simulator).passed) == 9
+
+
+@pytest.mark.rtl
+@pytest.mark.parametrize("design", ["striped", "wide_line"])
+def test_accumulate_geometries(simulate, design):
+    """Sums of 4 bytes; rows shorter than a line."""
+    assert len(simulate("tb_accumulate", "accumulate", design).passed) == 9
+
+
+@both_simulators
+def test_compute(simulate, simulator):
+    """Loops, addresses, descriptors and tokens of the compute engine."""
+    assert len(simulate("tb_compute", "compute", "tiny", simulator).passed) == 10

@@ -50,7 +50,7 @@ _HOMES = {
     "verify": "silicast.verification",
 }
 
-__all__ = [*_HOMES, "__version__"]  # noqa: PLE0604
+__all__ = [*_HOMES, "__version__"]
 
 
 def __getattr__(name: str) -> Any:

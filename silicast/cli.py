@@ -29,6 +29,7 @@ app = typer.Typer(
 )
 
 _PREFILL, _DECODE = 256, 20
+_INTEGER = re.compile(r"[+-]?[0-9]{1,18}", re.ASCII)
 _SIZE = re.compile(r"([0-9]{1,9})[xX]([0-9]{1,9})[xX]([0-9]{1,9})")
 
 Model = Annotated[
@@ -60,6 +61,13 @@ Output = Annotated[
 def _choose(option: str, value: str, *allowed: str) -> None:
     if value not in allowed:
         raise InputError(option, "", value, ", ".join(allowed))
+
+
+def _integer(option: str, text: str, low: int) -> int:
+    """An option's value; typer's own message would not say what was found."""
+    if not _INTEGER.fullmatch(text) or int(text) < low:
+        raise InputError(option, "", text, f"an integer >= {low}")
+    return int(text)
 
 
 def _finish(passed: bool) -> None:
@@ -160,15 +168,18 @@ def simulate(
     model: Model,
     design: DesignName,
     prefill: Annotated[
-        int | None, typer.Option(help=f"Tokens of the prompt; {_PREFILL}, or 0 with --context.")
+        str | None,
+        typer.Option(metavar="P", help=f"Tokens of the prompt; {_PREFILL}, or 0 with --context."),
     ] = None,
     decode: Annotated[
-        int | None, typer.Option(help=f"Tokens to generate; {_DECODE}, or 1 with --context.")
+        str | None,
+        typer.Option(metavar="D", help=f"Tokens to generate; {_DECODE}, or 1 with --context."),
     ] = None,
     context: Annotated[
-        int | None, typer.Option(help="Tokens before the first decoded one, with --prefill 0.")
+        str | None,
+        typer.Option(metavar="C", help="Tokens before the first decoded one, with --prefill 0."),
     ] = None,
-    batch: Annotated[int, typer.Option(help="Sequences computed together.")] = 1,
+    batch: Annotated[str, typer.Option(metavar="B", help="Sequences computed together.")] = "1",
     weights: Weights = "int8",
     activations: Activations = "int8",
     json: Json = None,
@@ -179,10 +190,18 @@ def simulate(
     from silicast.simulation import simulate as simulate_on
 
     if prefill is None:
-        prefill = _PREFILL if context is None else 0
+        prefill = "0" if context is not None else str(_PREFILL)
     if decode is None:
-        decode = _DECODE if context is None else 1
-    result = simulate_on(model, design, prefill, decode, context, batch, weights)
+        decode = "1" if context is not None else str(_DECODE)
+    result = simulate_on(
+        model,
+        design,
+        _integer("--prefill", prefill, 0),
+        _integer("--decode", decode, 0),
+        _integer("--context", context, 1) if context is not None else None,
+        _integer("--batch", batch, 1),
+        weights,
+    )
     write_json(json, result.to_dict())
     if json != "-":
         from silicast.report import print_simulation
@@ -196,12 +215,13 @@ def compile_(
     design: DesignName,
     output: Output,
     weights: Weights = "int8",
-    tokens: Annotated[int, typer.Option(help="Rows of a pass: 1 to decode.")] = 1,
+    tokens: Annotated[str, typer.Option(metavar="M", help="Rows of a pass: 1 to decode.")] = "1",
 ) -> None:
     """Write the program of every distinct linear operator: binary, listing and layout."""
+    count = _integer("--tokens", tokens, 1)
     from silicast.building import compile_model
 
-    for path in compile_model(model, design, output, weights, tokens):
+    for path in compile_model(model, design, output, weights, count):
         print(path)
 
 
@@ -229,7 +249,7 @@ def verify(
     ] = "6x200x512",
     weights: Weights = "int8",
     activations: Activations = "int8",
-    seed: Annotated[int, typer.Option(help="Of the random values.")] = 0,
+    seed: Annotated[str, typer.Option(metavar="S", help="Of the random values.")] = "0",
     backend: Annotated[str, typer.Option(help="What is verified: rtl.")] = "rtl",
     simulator: Annotated[str, typer.Option(help="RTL simulator: verilator.")] = "verilator",
     json: Json = None,
@@ -242,12 +262,13 @@ def verify(
     if match is None:
         allowed = "MxNxK with integers from 1 to 999999999, e.g. 6x200x512"
         raise InputError("--gemm", "", gemm, allowed)
+    number = _integer("--seed", seed, 0)
     check_json_target(json)
     from silicast.verification import verify as verify_on
 
     m, n, k = (int(size) for size in match.groups())
     with TerminalProgress() as progress:
-        result = verify_on(design, m, n, k, weights, seed, progress)
+        result = verify_on(design, m, n, k, weights, number, progress)
     write_json(json, result.to_dict())
     if json != "-":
         from silicast.report import print_verification
@@ -261,17 +282,21 @@ def run(
     model: Model,
     design: DesignName,
     prompt: Annotated[str, typer.Option(help="Text to continue.", show_default=False)],
-    tokens: Annotated[int, typer.Option(help="Most tokens to generate.", show_default=False)],
+    tokens: Annotated[
+        str, typer.Option(metavar="N", help="Most tokens to generate.", show_default=False)
+    ],
     weights: Weights = "int8",
     backend: Annotated[str, typer.Option(help="rtl, checked by golden; or golden.")] = "rtl",
     json: Json = None,
 ) -> None:
     """Generate text with every linear layer on the accelerator, every sum checked."""
+    _choose("--backend", backend, "rtl", "golden")
+    count = _integer("--tokens", tokens, 1)
     check_json_target(json)
     from silicast.execution import run as run_on
 
     with TerminalProgress() as progress:
-        result = run_on(model, design, prompt, tokens, weights, backend, progress)
+        result = run_on(model, design, prompt, count, weights, backend, progress)
     write_json(json, result.to_dict())
     if json != "-":
         from silicast.report import print_run
@@ -283,13 +308,8 @@ def run(
 def _usage_line(error: Any) -> str:
     """A wrong command line in one line, with what would have been accepted."""
     message = " ".join(error.format_message().split())
-    if type(error).__name__ == "UsageError" and "No such command" in message:
-        names = [command.name or "" for command in app.registered_commands]
-        names = [
-            n or c.callback.__name__
-            for n, c in zip(names, app.registered_commands, strict=True)
-            if c.callback
-        ]
+    if message.startswith("No such command"):
+        names = typer.main.get_command(app).list_commands(error.ctx)  # type: ignore[attr-defined]
         return f"{message.rstrip('.')}; allowed: {', '.join(names)}"
     return message
 

@@ -3,7 +3,9 @@
 import contextlib
 from collections.abc import Iterator
 
-__all__ = ["FailedCheck", "hardware_failures"]
+from designs.errors import InputError
+
+__all__ = ["FailedCheck", "hardware_failures", "program_failures"]
 
 
 class FailedCheck(RuntimeError):
@@ -23,3 +25,12 @@ def hardware_failures() -> Iterator[None]:
         yield
     except (BuildError, HardwareError) as error:
         raise FailedCheck(str(error)) from error
+
+
+@contextlib.contextmanager
+def program_failures() -> Iterator[None]:
+    """Turn an error about a compiled program into a `FailedCheck`: no input caused it."""
+    try:
+        yield
+    except InputError as error:
+        raise FailedCheck(f"the compiled program is wrong: {error}") from error

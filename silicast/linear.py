@@ -17,7 +17,7 @@ from mapping.model import LinearShape
 from mapping.program import GemmProgram
 from mapping.quantise import quantise_activations, scale_sums
 from mapping.tiling import GemmShape
-from silicast.errors import hardware_failures
+from silicast.errors import hardware_failures, program_failures
 from silicast.memory import clear_outputs, read_sums, write_activations, write_instructions
 from silicast.progress import Progress
 from silicast.verification import cycle_limit
@@ -149,7 +149,8 @@ class LinearLayers:
             hardware = self._thread.submit(self._on_hardware, program, codes)
         write_activations(self._memory, program, codes)
         clear_outputs(self._memory, program)
-        run_program(program.design, instructions, self._memory)
+        with program_failures():
+            run_program(program.design, instructions, self._memory)
         sums = read_sums(self._memory, program)
         if hardware is None:
             self._record(name, program)

@@ -118,8 +118,9 @@ def print_verification(result: VerifyResult) -> None:
         f"{result.cycle_limit:,}",
     )
     console.print(table)
-    outputs = f"{result.outputs:,} sums: {result.mismatched_outputs:,} differ from the golden model"
-    console.print(Text(f"{outputs}, {result.golden_mismatches:,} of its from the contract"))
+    outputs = f"{result.mismatched_outputs:,} of {result.outputs:,} sums of the RTL differ from the"
+    golden = f"{result.golden_mismatches:,} of the golden model's from the arithmetic contract"
+    console.print(Text(f"{outputs} golden model's, {golden}"))
     for reason, cycles in result.reasons.items():
         if cycles:
             text = f"{cycles:12,} cycles {reason.replace('_', ' ')}: {REASONS[reason]}"

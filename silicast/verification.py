@@ -13,7 +13,7 @@ from mapping.formats import WeightFormat
 from mapping.program import check, compile_gemm
 from mapping.quantise import QuantisedWeights, exact_sums
 from mapping.tiling import GemmShape
-from silicast.errors import FailedCheck, hardware_failures
+from silicast.errors import hardware_failures, program_failures
 from silicast.memory import (
     clear_outputs,
     memory_for,
@@ -165,10 +165,8 @@ def verify(
         if size > MOST_ELEMENTS:
             raise InputError("gemm", field, size, f"at most {MOST_ELEMENTS} elements")
     program = compile_gemm(design, shape, fmt)
-    try:
+    with program_failures():
         check(program)
-    except InputError as error:  # the compiler's fault, not the user's
-        raise FailedCheck(f"the compiled program is not safe: {error}") from error
 
     generator = np.random.default_rng(seed)
     codes, activations = random_weights(generator, n, k, fmt), random_activations(generator, m, k)
@@ -178,7 +176,8 @@ def verify(
     write_activations(memory, program, activations)
     hardware_memory = memory.copy()
 
-    run_program(design, program.binary, memory)
+    with program_failures():
+        run_program(design, program.binary, memory)
     golden = read_sums(memory, program)
     contract = exact_sums(activations, codes)
     cost = simulate_gemm(design, shape, fmt)

@@ -99,12 +99,15 @@ def odd_designs(draw) -> Design:
         lanes_k=draw(st.sampled_from([2, 4, 8, 16, 32])),
         max_k=draw(st.sampled_from([512, 4096])),
     )
+    channels = draw(st.sampled_from([1, 2, 4]))
+    data_bytes = draw(st.sampled_from([8, 16, 64]))
+    fetch_lines = max(1, 256 // (channels * data_bytes))  # one fetch is one burst
     dram = dataclasses.replace(
         tiny.dram,
-        channels=draw(st.sampled_from([1, 2, 4])),
-        data_bytes=draw(st.sampled_from([8, 16, 64])),
+        channels=channels,
+        data_bytes=data_bytes,
         bandwidth_bytes_per_second=800_000_000,
-        max_burst_beats=draw(st.sampled_from([1, 16, 64])),
+        max_burst_beats=draw(st.sampled_from([fetch_lines, 2 * fetch_lines, 64])),
     )
     large = Buffers(1 << 24, 1 << 24, 1 << 24, 1 << 24, 1 << 24)
     design = dataclasses.replace(tiny, unit=unit, dram=dram, buffers=large)

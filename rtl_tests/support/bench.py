@@ -64,6 +64,7 @@ class Bench:
         self.edge = RisingEdge(dut.clk)
         self.coverage: Counter[str] = Counter()
         self.monitors: dict[str, Monitor] = {}
+        self.sinks: dict[str, Sink] = {}
         self.scoreboards: list[Scoreboard] = []
         self._tasks: list = []
         self._pending: list[Coroutine] = []
@@ -119,7 +120,7 @@ class Bench:
     def sink(self, name: str, held: str = "none", *beside: str, **options) -> Monitor:
         """Take a stream out of the component, and check it."""
         stream = Stream.of(self.dut, name, *beside)
-        Sink(self, stream, pauses(held, self.rng))
+        self.sinks[name] = Sink(self, stream, pauses(held, self.rng))
         return self.watch(stream, **options)
 
     def scoreboard(self, name: str, **options) -> Scoreboard:

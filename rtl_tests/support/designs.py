@@ -32,7 +32,7 @@ def test_design(name: str) -> Design:
             name="narrow",
             unit=DenseSpec(1, 4, 4, (8,), 256),
             dram=dataclasses.replace(
-                tiny.dram, data_bytes=8, bandwidth_bytes_per_second=800_000_000, max_burst_beats=8
+                tiny.dram, data_bytes=8, bandwidth_bytes_per_second=800_000_000, max_burst_beats=32
             ),
             control=small,
         )
