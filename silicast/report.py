@@ -28,15 +28,20 @@ def _scaled(value: float | None, unit: str = "") -> str:
     return f"{value:.3g} {unit}".strip()
 
 
+def _words(key: str) -> str:
+    return key.replace("_", " ")
+
+
 def _console() -> Console:
     """Standard output; wide enough for every column when it is no terminal."""
     return Console() if sys.stdout.isatty() else Console(width=160, highlight=False)
 
 
 def _table(title: str, columns: Iterable[str], text_columns: int = 1) -> Table:
-    table = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="bold")
+    table = Table(title=Text(title), title_justify="left", box=None, pad_edge=False, header_style="bold")
     for index, column in enumerate(columns):
-        table.add_column(column, justify="left" if index < text_columns else "right")
+        text = index < text_columns
+        table.add_column(column, justify="left" if text else "right", no_wrap=text)
     return table
 
 
@@ -53,6 +58,9 @@ def print_rows(title: str, rows: list[dict], columns: Mapping[str, str]) -> None
         Keys of the rows, and what they are called.
     """
     table = _table(title, columns.values())
+    for column, key in zip(table.columns, columns, strict=True):
+        if all(isinstance(row[key], str) for row in rows):
+            column.justify = "left"
     for row in rows:
         table.add_row(*(_cell(row[key]) for key in columns))
     _console().print(table)
@@ -86,14 +94,17 @@ def print_simulation(result: ModelResult) -> None:
             )
     console.print(table)
     console.print()
-    columns = ("operator", "phase", "bound", "M", "N", "K", "count", "cycles of one", "total")
-    table = _table("linear operators", (*columns, *(r.replace("_", " ") for r in REASONS)), 3)
+    columns = ("operator", "phase", "bound", "M", "N", "K", "count", "cycles of one", "cycles")
+    table = _table("linear operators", columns, 3)
+    shares = _table("cycles by reason", ("operator", "phase", *map(_words, REASONS)), 2)
     for o in result.operators:
-        shares = (f"{o.reasons[reason] / o.cycles:.1%}" for reason in REASONS)
         sizes = (str(o.m), str(o.n), str(o.k), str(o.count))
-        cycles = (f"{o.cycles:,}", f"{o.total_cycles:,}")
-        table.add_row(o.name, o.phase, o.bound, *sizes, *cycles, *shares)
+        table.add_row(o.name, o.phase, o.bound, *sizes, f"{o.cycles:,}", f"{o.total_cycles:,}")
+        parts = (f"{o.reasons[reason] / o.cycles:.1%}" for reason in REASONS)
+        shares.add_row(o.name, o.phase, *parts)
     console.print(table)
+    console.print()
+    console.print(shares)
     console.print()
     for what, why in result.not_modelled.items():
         console.print(Text(f"not in these figures: {what} ({why})", style="dim"))
@@ -123,7 +134,7 @@ def print_verification(result: VerifyResult) -> None:
     console.print(Text(f"{outputs} golden model's, {golden}"))
     for reason, cycles in result.reasons.items():
         if cycles:
-            text = f"{cycles:12,} cycles {reason.replace('_', ' ')}: {REASONS[reason]}"
+            text = f"{cycles:12,} cycles {_words(reason)}: {REASONS[reason]}"
             console.print(Text(text, style="dim"))
 
 
@@ -132,8 +143,9 @@ def print_run(result: RunResult) -> None:
     console = _console()
     console.print(Text(result.prompt, style="dim") + Text(result.text, style="bold"))
     console.print()
-    columns = ("operator", "M", "N", "K", "count", "simulated cycles", "RTL cycles", "difference")
-    table = _table(f"{result.model} on {result.design}, {result.backend}", (*columns, "mismatches"))
+    columns = ("operator", "M", "N", "K", "count", "simulated", "RTL", "difference")
+    title = f"{result.model} on {result.design}, {result.backend}: cycles of one execution"
+    table = _table(title, (*columns, "mismatches"))
     for o in result.operators:
         found = ("-", "-", "-")
         if o.cycles_rtl is not None:

@@ -196,7 +196,7 @@ class Monitor:
                 self.stalled += 1
                 continue
             held = None
-            values = tuple(value.to_unsigned() for value in payload)
+            values = tuple(int(value) for value in payload)
             transfer = Transfer(bench.cycle, values)
             self.back_to_back += last == transfer.cycle - 1
             last = transfer.cycle

@@ -1,0 +1,76 @@
+"""Small designs of uneven geometry; with the library they span the parameters of the RTL."""
+
+from dataclasses import replace
+
+from designs.files import load_design
+from designs.spec import Design
+
+__all__ = ["ODD_DESIGNS"]
+
+_TINY = load_design("dense-int8-tiny")
+
+
+def _design(name: str, unit: dict, dram: dict, control: dict, buffers: dict) -> Design:
+    return replace(
+        _TINY,
+        name=name,
+        unit=replace(_TINY.unit, **unit),
+        dram=replace(_TINY.dram, **dram),
+        control=replace(_TINY.control, **control),
+        buffers=replace(_TINY.buffers, **buffers),
+    )
+
+
+ODD_DESIGNS = {
+    design.name: design
+    for design in (
+        # Two channels, 16/7 clock cycles a beat, the shallowest queues that are allowed.
+        _design(
+            "two-channels",
+            {"lanes_m": 1, "lanes_n": 4, "lanes_k": 4},
+            {
+                "channels": 2,
+                "data_bytes": 8,
+                "bandwidth_bytes_per_second": 350_000_000,
+                "max_outstanding_reads": 2,
+                "max_burst_beats": 32,
+            },
+            {"queue_depth": 2, "fetch_blocks": 2, "loads_in_flight": 2},
+            {
+                "activation_bytes": 8192,
+                "weight_bytes": 4096,
+                "scale_bytes": 512,
+                "output_bytes": 512,
+                "partial_bytes": 1024,
+            },
+        ),
+        # A line wider than every word, 4-bit codes only, several instructions a line.
+        _design(
+            "wide-line",
+            {"lanes_m": 4, "lanes_n": 4, "lanes_k": 16, "weight_bits": (4,)},
+            {
+                "channels": 4,
+                "data_bytes": 32,
+                "bandwidth_bytes_per_second": 3_200_000_000,
+                "max_burst_beats": 128,
+                "latency_ns": 37.0,
+            },
+            {"queue_depth": 4, "fetch_blocks": 2, "loads_in_flight": 4},
+            {
+                "activation_bytes": 32768,
+                "weight_bytes": 32768,
+                "scale_bytes": 4096,
+                "output_bytes": 16384,
+                "partial_bytes": 8192,
+            },
+        ),
+        # 8-bit codes only, flat tiles, short bursts, a rate that divides nothing.
+        _design(
+            "flat-tile",
+            {"lanes_m": 1, "lanes_n": 16, "lanes_k": 2, "weight_bits": (8,)},
+            {"max_burst_beats": 16, "bandwidth_bytes_per_second": 1_234_567_891},
+            {},
+            {},
+        ),
+    )
+}

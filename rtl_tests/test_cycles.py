@@ -1,0 +1,166 @@
+"""The claim of the project: same bits as the golden model, the cycles the simulator promised.
+
+Random products on the fast runner. Cycles are compared exactly, where 1 % would be allowed.
+"""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from designs.files import load_design
+from designs.spec import Design
+from hwgen.verilated.runner import VerilatedAccelerator
+from mapping.formats import WeightFormat, parse_format
+from mapping.program import check, compile_gemm
+from mapping.quantise import exact_sums
+from mapping.tiling import GemmShape
+from rtl_tests.odd_designs import ODD_DESIGNS
+from silicast.memory import (
+    clear_outputs,
+    read_sums,
+    write_activations,
+    write_instructions,
+    write_weights,
+)
+from silicast.verification import random_activations, random_weights, verify
+from sim.attribution import attribute_cycles
+from sim.golden import run_program
+from sim.timeline import simulate_program
+
+pytestmark = pytest.mark.rtl
+
+TINY = load_design("dense-int8-tiny")
+BIG = load_design("dense-int8")
+MEMORY_BYTES = 16 << 20
+
+
+@pytest.fixture(scope="module")
+def machines():
+    """One simulated accelerator a design, made on first use."""
+    made: dict[str, VerilatedAccelerator] = {}
+
+    def machine(design: Design) -> VerilatedAccelerator:
+        if design.name not in made:
+            lines = MEMORY_BYTES // design.line_bytes
+            memory = np.zeros((lines, design.line_bytes), np.uint8)
+            made[design.name] = VerilatedAccelerator(design, memory)
+        return made[design.name]
+
+    yield machine
+    for accelerator in made.values():
+        accelerator.close()
+
+
+def prove(machine, design: Design, shape: GemmShape, fmt: WeightFormat, seed: int):
+    """One product on every executor; the timeline and the hardware's counters."""
+    accelerator = machine(design)
+    program = compile_gemm(design, shape, fmt)
+    check(program)
+    generator = np.random.default_rng(seed)
+    codes = random_weights(generator, shape.n, shape.k, fmt)
+    activations = random_activations(generator, shape.m, shape.k)
+    memory = accelerator.memory
+    write_instructions(memory, program)
+    write_weights(memory, program, codes)
+    write_activations(memory, program, activations)
+    clear_outputs(memory, program)
+    golden = memory.copy()
+    run_program(design, program.binary, golden)
+    timeline = simulate_program(design, program)
+    limit = 2 * timeline.cycles + 10_000
+    counters = accelerator.run(program.placement.program_line, program.blocks, limit)
+
+    expected = exact_sums(activations, codes)
+    np.testing.assert_array_equal(read_sums(golden, program), expected)
+    np.testing.assert_array_equal(read_sums(memory, program), expected)
+    assert timeline.cycles == counters.cycles
+    assert timeline.compute_cycles == counters.compute_busy
+    assert timeline.read_lines == counters.read_lines
+    assert timeline.write_lines == counters.write_lines
+    assert timeline.weight_lines == counters.weight_lines
+    assert timeline.weight_window == counters.weight_window
+    assert sum(attribute_cycles(timeline).values()) == counters.cycles
+    return timeline, counters
+
+
+def formats_of(design: Design) -> list[str]:
+    """Formats the verification matrix holds for a design."""
+    names = []
+    for bits in design.unit.weight_bits:
+        names += [f"int{bits}", f"int{bits}_g32", f"int{bits}_g128"]
+    return names
+
+
+@pytest.mark.parametrize("design", [TINY, BIG, *ODD_DESIGNS.values()], ids=lambda d: d.name)
+def test_random_products(machines, design: Design) -> None:
+    """M in 1..64, N in 1..512, K in 1..2048, every format of the design."""
+
+    @settings(deadline=None, max_examples=50 if design in (TINY, BIG) else 25, database=None)
+    @given(
+        m=st.integers(1, 64),
+        n=st.integers(1, 512),
+        k=st.integers(1, 2048),
+        name=st.sampled_from(formats_of(design)),
+        seed=st.integers(0, 2**32 - 1),
+    )
+    def run(m, n, k, name, seed):
+        fmt = parse_format(name)
+        if fmt.group is not None:
+            k = max(k // fmt.group, 1) * fmt.group
+        if design in ODD_DESIGNS.values():
+            m, n, k = min(m, 24), min(n, 130), min(k, 640)
+        prove(machines, design, GemmShape(m, n, k), fmt, seed)
+
+    run()
+
+
+@pytest.mark.parametrize("name", ["int8", "int4"])
+@pytest.mark.parametrize(
+    "shape",
+    [(1, 1, 1), (64, 1, 1), (1, 512, 1), (1, 1, 2048), (63, 509, 33), (1, 511, 2047), (2, 8, 8)],
+    ids=str,
+)
+def test_edges_of_the_range(machines, shape, name: str) -> None:
+    prove(machines, TINY, GemmShape(*shape), parse_format(name), 1)
+
+
+@pytest.mark.parametrize("name", ["int8", "int4", "int4_g128", "int4_g64"])
+@pytest.mark.parametrize(("n", "k"), [(1024, 640), (640, 2048)])
+@pytest.mark.parametrize("design", [TINY, BIG], ids=lambda d: d.name)
+def test_decode_keeps_the_channel_busy(machines, design, n: int, k: int, name: str) -> None:
+    """M = 1: memory is busy in at least 90 % of the cycles from first to last weight byte."""
+    timeline, counters = prove(machines, design, GemmShape(1, n, k), parse_format(name), 2)
+    assert timeline.weight_window_busy >= 0.90
+    assert counters.weight_window_lines >= 0.90 * counters.weight_window
+
+
+def test_programs_follow_each_other(machines) -> None:
+    """A second run of the same program on the same machine takes the same cycles."""
+    program = GemmShape(3, 40, 100)
+    first = prove(machines, TINY, program, parse_format("int8"), 3)[1]
+    prove(machines, TINY, GemmShape(9, 70, 256), parse_format("int4_g32"), 4)
+    assert prove(machines, TINY, program, parse_format("int8"), 5)[1] == first
+
+
+def test_verify_agrees(machines) -> None:
+    result = verify(TINY, 5, 40, 256, "int4_g128", seed=7)
+    assert result.passed
+    assert result.cycles_simulated == result.cycles_rtl
+    assert result.outputs == 200
+
+
+def test_a_wrong_bit_is_seen(machines) -> None:
+    """The comparison can fail: one changed weight byte changes a sum."""
+    program = compile_gemm(TINY, GemmShape(1, 8, 8), parse_format("int8"))
+    accelerator = machines(TINY)
+    generator = np.random.default_rng(0)
+    codes = random_weights(generator, 8, 8, parse_format("int8"))
+    activations = np.full((1, 8), 3, np.int8)
+    write_instructions(accelerator.memory, program)
+    write_weights(accelerator.memory, program, codes)
+    write_activations(accelerator.memory, program, activations)
+    accelerator.memory[program.placement.weight_line, 0] ^= 1
+    accelerator.run(program.placement.program_line, program.blocks, 10_000)
+    sums = read_sums(accelerator.memory, program)
+    assert (sums != exact_sums(activations, codes)).sum() == 1
