@@ -1,9 +1,11 @@
 """Bench of the compute engine: loops, addresses, step controls, pass descriptors and tokens."""
 
+from collections.abc import Iterable
+
 import cocotb
 import numpy as np
 
-from mapping.instruction import Instruction, encode
+from mapping.instruction import FLAGS, Instruction, encode
 from mapping.isa import Opcode
 from rtl_tests.support.bench import Bench, TokenModel, fields, run_design
 from rtl_tests.support.streams import PAUSES
@@ -73,13 +75,14 @@ class ComputeBench(Bench):
                     }
                 )
 
-    def add_random(self, largest: int = 5) -> None:
-        """A MATMUL of random loops and tokens."""
+    def add_random(self, largest: int = 5, flags: Iterable[str] | None = None) -> None:
+        """A MATMUL of random loops, and random tokens unless they are given."""
         rng = self.rng
         group = int(rng.integers(1, largest))
-        names = ("wait_upstream", "wait_downstream", "signal_upstream", "signal_downstream")
+        if flags is None:
+            flags = [flag for flag in FLAGS if rng.random() < 0.4]
         self.add(
-            *(name for name in names if rng.random() < 0.4),
+            *flags,
             weight_bits=int(rng.choice(self.unit.weight_bits)),
             scaled=int(rng.integers(2)),
             accumulate=int(rng.integers(2)),
@@ -92,7 +95,7 @@ class ComputeBench(Bench):
             partial_tile=int(rng.integers(1 << 15)),
             n_tiles=int(rng.integers(1, largest)),
             m_tiles=int(rng.integers(1, largest)),
-            k_steps=group * int(rng.integers(1, 4)),
+            k_steps=group * int(rng.integers(1, min(largest, 4))),
             group_steps=group,
         )
 
@@ -125,18 +128,20 @@ class ComputeBench(Bench):
 async def random_products(dut, held: str, slow: str):
     """Addresses, controls, descriptors and tokens of random instructions."""
     bench = ComputeBench(dut, held, slow)
+    bench.add_random(flags=FLAGS)  # its tokens come late, one after the other
     for _ in range(60):
         bench.add_random()
     await bench.reset()
 
-    async def give(model: TokenModel, flag: str) -> None:
+    async def give(model: TokenModel, flag: str, late: int) -> None:
+        await bench.cycles(late)
         for flags in bench.flags:
             if flag in flags:
                 await bench.cycles(int(bench.rng.integers(1, 120)))
                 model.give()
 
-    bench.run(give(bench.loads, "wait_upstream"))
-    bench.run(give(bench.stores, "wait_downstream"))
+    bench.run(give(bench.loads, "wait_upstream", 100))
+    bench.run(give(bench.stores, "wait_downstream", 300))
     widths = ["narrow"] * (4 in bench.unit.weight_bits) + ["wide"]
     await bench.finish(*widths, "signal_upstream", "signal_downstream")
     assert bench.loads.taken == bench.coverage["wait_upstream"]
@@ -154,6 +159,7 @@ async def a_step_every_cycle(dut):
     bench = ComputeBench(dut)
     for _ in range(30):
         bench.add_random(largest=3)
+        bench.add_random(largest=2)
     waits = ("wait_upstream", "wait_downstream")
     bench.loads.give(sum(waits[0] in flags for flags in bench.flags))
     bench.stores.give(sum(waits[1] in flags for flags in bench.flags))
@@ -170,28 +176,7 @@ async def a_step_every_cycle(dut):
 async def holds_without_tokens(dut):
     """Both tokens are taken together, and nothing is read before."""
     bench = ComputeBench(dut)
-    bench.add_random()
-    bench.instructions.queue.clear()
-    for board in bench.scoreboards:
-        board.expected.clear()
-    bench.add(
-        "wait_upstream",
-        "wait_downstream",
-        weight_bits=8,
-        scaled=0,
-        accumulate=0,
-        emit=1,
-        weight_word=0,
-        activation_word=0,
-        activation_stride=1,
-        scale_word=0,
-        tile=0,
-        partial_tile=0,
-        n_tiles=1,
-        m_tiles=1,
-        k_steps=1,
-        group_steps=1,
-    )
+    bench.add_random(flags=FLAGS)
     await bench.reset()
     await bench.cycles(20)
     assert bench.waits["load"] >= 15

@@ -16,3 +16,15 @@ def test_fetch(simulate, simulator):
 def test_fetch_geometries(simulate, design):
     """Four lines an instruction; two instructions a line."""
     assert len(simulate("tb_fetch", "fetch", design).passed) == 18
+
+
+@both_simulators
+def test_tokens(simulate, simulator):
+    """Tokens given, taken and cleared."""
+    assert simulate("tb_small", "tokens", "tiny", simulator).passed == ["tokens_are_counted"]
+
+
+@both_simulators
+def test_control_port(simulate, simulator):
+    """Every register over AXI4-Lite."""
+    assert len(simulate("tb_control", "control", "tiny", simulator).passed) == 9

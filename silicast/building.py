@@ -9,6 +9,7 @@ from mapping.graph import build_graph, shared_shapes
 from mapping.model import ModelSpec
 from mapping.models import ResolvedModel
 from mapping.program import GemmProgram, ModelProgram, write_program
+from silicast.errors import FailedCheck
 from silicast.simulation import as_design, as_format, as_spec
 
 __all__ = ["MOST_TOKENS", "compile_model", "distinct_programs", "generate"]
@@ -99,7 +100,7 @@ def generate(design: Design | str | Path, directory: str | Path) -> dict:
     design : Design, str or Path
         The accelerator, its library name or its TOML file.
     directory : str or Path
-        Must be empty or missing.
+        Missing, empty, or made by an earlier call, which is then replaced.
 
     Returns
     -------
@@ -109,8 +110,14 @@ def generate(design: Design | str | Path, directory: str | Path) -> dict:
     Raises
     ------
     InputError
-        The design is wrong, or the directory is not empty or cannot be written.
+        The design is wrong, or the directory holds other files or cannot be written.
+    FailedCheck
+        The Verilog read back is not that of the manifest.
     """
+    design = as_design(design)
     from hwgen import project  # amaranth: only generation needs it
 
-    return dict(project.generate(as_design(design), Path(directory)))
+    try:
+        return dict(project.generate(design, Path(directory)))
+    except RuntimeError as error:
+        raise FailedCheck(str(error)) from error

@@ -38,7 +38,8 @@ def _console() -> Console:
 
 
 def _table(title: str, columns: Iterable[str], text_columns: int = 1) -> Table:
-    table = Table(title=Text(title), title_justify="left", box=None, pad_edge=False, header_style="bold")
+    table = Table(title=Text(title), title_justify="left", box=None, pad_edge=False)
+    table.header_style = "bold"
     for index, column in enumerate(columns):
         text = index < text_columns
         table.add_column(column, justify="left" if text else "right", no_wrap=text)
