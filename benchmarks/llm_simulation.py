@@ -23,8 +23,8 @@ def table(design_name: str = "dense-int8") -> str:
             result = simulate_model(spec, design, parse_format(fmt), prefill=256, decode=20)
             seconds = time.perf_counter() - start
             phases = result.phases
-            row = (model, fmt, f"{phases['prefill'].seconds:.3f}")
-            row += (f"{phases['decode'].tokens_per_second:.2f}", f"{seconds:.2f}")
+            row = [model, fmt, f"{phases['prefill'].seconds:.3f}"]
+            row += [f"{phases['decode'].tokens_per_second:.2f}", f"{seconds:.2f}"]
             rows.append(row)
     columns = ("model", "weights", "prefill, s", "decode, tokens/s", "simulation time, s")
     return (

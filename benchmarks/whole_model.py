@@ -16,9 +16,9 @@ def table() -> str:
         assert result.cycles_rtl is not None
         assert result.rtl_cycles_per_second is not None
         seconds = result.cycles_rtl / result.rtl_cycles_per_second
-        row = (weights, result.text.strip(), f"{result.cycles_simulated:,}")
-        row += (f"{result.cycles_rtl:,}", str(result.mismatched_outputs))
-        row += (f"{result.rtl_cycles_per_second:,.0f}", f"{seconds / len(result.token_ids):.1f}")
+        row = [weights, result.text.strip(), f"{result.cycles_simulated:,}"]
+        row += [f"{result.cycles_rtl:,}", str(result.mismatched_outputs)]
+        row += [f"{result.rtl_cycles_per_second:,.0f}", f"{seconds / len(result.token_ids):.1f}"]
         rows.append(row)
     columns = ("weights", "text", "simulated", "RTL cycles", "mismatches", "cycles/s", "s/token")
     return (

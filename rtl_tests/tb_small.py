@@ -67,13 +67,12 @@ async def tokens_are_counted(dut):
     rng = bench.rng
     await bench.reset()
     count = 0
-    share = 0.5
+    rates = ((0.2, 0.5, 0.0), (0.5, 0.5, 0.0), (0.9, 0.1, 0.0), (0.5, 0.3, 0.01))
     for step in range(6000):
-        if step % 500 == 0:
-            share = (0.2, 0.5, 0.9)[step // 500 % 3]
-        give = int(rng.random() < share and count < 255)
-        take = int(rng.random() < 0.5 and count > 0)
-        clear = int(rng.random() < 0.001)
+        give_rate, take_rate, clear_rate = rates[step // 500 % len(rates)]
+        give = int(rng.random() < give_rate and count < 255)
+        take = int(rng.random() < take_rate and count > 0)
+        clear = int(rng.random() < clear_rate)
         dut.give.value, dut.take.value, dut.clear.value = give, take, clear
         await bench.edge
         assert bool(dut.available.value) == (count > 0), f"{count} tokens at step {step}"
