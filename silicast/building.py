@@ -7,19 +7,35 @@ from designs.spec import Design
 from mapping.formats import WeightFormat
 from mapping.graph import build_graph, shared_shapes
 from mapping.model import ModelSpec
+from mapping.model_program import ModelProgram
 from mapping.models import ResolvedModel
-from mapping.program import GemmProgram, ModelProgram, write_program
+from mapping.program import GemmProgram
+from mapping.program_files import write_program
 from silicast.errors import FailedCheck
 from silicast.simulation import as_design, as_format, as_spec
 
-__all__ = ["MOST_TOKENS", "compile_model", "distinct_programs", "generate"]
+__all__ = ["MOST_TOKENS", "compile_model", "distinct_programs", "generate", "memory_map"]
 
 MOST_TOKENS = 4096
 """Most tokens of a pass that is compiled."""
 
 
+def memory_map(spec: ModelSpec, design: Design, fmt: WeightFormat, tokens: int) -> ModelProgram:
+    """Where a model lies in the design's memory, for passes of up to ``tokens`` rows.
+
+    Raises
+    ------
+    InputError
+        ``tokens`` is out of range, or the design cannot run or hold the model.
+    """
+    if isinstance(tokens, bool) or not isinstance(tokens, int) or not 1 <= tokens <= MOST_TOKENS:
+        raise InputError("compile", "tokens", tokens, f"an integer from 1 to {MOST_TOKENS}")
+    layers = [(shape.name, shape.n, shape.k) for shape in spec.linear_layers()]
+    return ModelProgram(design, fmt, layers, tokens)
+
+
 def distinct_programs(
-    spec: ModelSpec, design: Design, fmt: WeightFormat, tokens: int
+    spec: ModelSpec, program: ModelProgram, tokens: int
 ) -> dict[str, GemmProgram]:
     """One program for every distinct linear operator, in the memory map of the whole model.
 
@@ -30,12 +46,10 @@ def distinct_programs(
     ----------
     spec : ModelSpec
         The model.
-    design : Design
-        The accelerator.
-    fmt : WeightFormat
-        Number format of all weights.
+    program : ModelProgram
+        The model's memory map.
     tokens : int
-        Rows of a pass, 1 to `MOST_TOKENS`.
+        Rows of a pass, 1 to ``program.max_tokens``.
 
     Returns
     -------
@@ -45,12 +59,8 @@ def distinct_programs(
     Raises
     ------
     InputError
-        ``tokens`` is out of range, or the design cannot run or hold the model.
+        ``tokens`` is out of range.
     """
-    if isinstance(tokens, bool) or not isinstance(tokens, int) or not 1 <= tokens <= MOST_TOKENS:
-        raise InputError("compile", "tokens", tokens, f"an integer from 1 to {MOST_TOKENS}")
-    layers = [(shape.name, shape.n, shape.k) for shape in spec.linear_layers()]
-    program = ModelProgram(design, fmt, layers, tokens)
     return {
         shared.operators[0].name: program.operator(
             shared.operators[0].name, 1 if shared.kind == "lm_head" else tokens
@@ -88,8 +98,9 @@ def compile_model(
         An argument is wrong, the design cannot run or hold the model, or the directory cannot be
         written.
     """
-    programs = distinct_programs(as_spec(model), as_design(design), as_format(weights), tokens)
-    return write_program(directory, programs)
+    spec = as_spec(model)
+    program = memory_map(spec, as_design(design), as_format(weights), tokens)
+    return write_program(directory, distinct_programs(spec, program, tokens), program)
 
 
 def generate(design: Design | str | Path, directory: str | Path) -> dict:

@@ -13,7 +13,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+import mapping.cuts
 import mapping.layout
+import mapping.model_program
 import mapping.program
 import mapping.quantise
 import mapping.tiling
@@ -23,9 +25,9 @@ from designs.spec import Design
 from mapping.formats import WeightFormat
 from mapping.frontends.gguf_file import GgufModel
 from mapping.model import ModelSpec
-from mapping.program import ModelProgram
+from mapping.model_program import ModelProgram
 from mapping.quantise import quantise
-from silicast.building import distinct_programs
+from silicast.building import distinct_programs, memory_map
 from silicast.progress import Progress
 
 __all__ = ["MOST_ROWS", "PreparedModel", "prepare"]
@@ -34,7 +36,15 @@ MOST_ROWS = 64
 """Tokens of a pass; longer prompts are cut, which changes no result."""
 
 _LEAST_PROGRAM_BYTES = 1 << 20
-_SOURCES = (mapping.layout, mapping.program, mapping.quantise, mapping.tiling)
+_KEPT_IMAGES = 4
+_SOURCES = (
+    mapping.cuts,
+    mapping.layout,
+    mapping.model_program,
+    mapping.program,
+    mapping.quantise,
+    mapping.tiling,
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,10 +101,9 @@ def prepare(
     """
     spec = checkpoint.spec
     shapes = spec.linear_layers()
-    layers = [(shape.name, shape.n, shape.k) for shape in shapes]
-    program = ModelProgram(design, fmt, layers, MOST_ROWS)
-    lines = program.memory_lines(_program_bytes(spec, design, fmt))
-    progress.stage(f"preparing {spec.name} as {fmt.name}", len(layers))
+    program = memory_map(spec, design, fmt, MOST_ROWS)
+    lines = program.memory_lines(_program_bytes(spec, program))
+    progress.stage(f"preparing {spec.name} as {fmt.name}", len(shapes))
     try:
         name = f"{_plain(spec.name)}-{_plain(design.name)}-{fmt.name}"
         key = _key(checkpoint, program, lines)
@@ -103,6 +112,7 @@ def prepare(
             with locked(path):
                 if not path.exists():
                     _write(path, checkpoint, program, lines, progress)
+                    _forget_old(path.parent)
         scales = np.fromfile(path, np.float32, offset=lines * design.line_bytes)
     except OSError as error:
         allowed = (
@@ -115,16 +125,23 @@ def prepare(
     return PreparedModel(program, path, lines, channel_scale)
 
 
+def _forget_old(folder: Path) -> None:
+    """Keep the newest images only; a run that still maps an older one keeps its pages."""
+    images = sorted(folder.glob("*.image"), key=lambda image: image.stat().st_mtime)
+    for image in images[:-_KEPT_IMAGES]:
+        image.unlink(missing_ok=True)
+
+
 def _plain(name: str) -> str:
     return "".join(c if c.isalnum() or c in "-_." else "_" for c in name)[:64]
 
 
-def _program_bytes(spec: ModelSpec, design: Design, fmt: WeightFormat) -> int:
+def _program_bytes(spec: ModelSpec, memory: ModelProgram) -> int:
     """Room for the longest program of any number of rows: twice that of one or all rows."""
     longest = max(
         len(program.binary)
         for rows in (1, MOST_ROWS)
-        for program in distinct_programs(spec, design, fmt, rows).values()
+        for program in distinct_programs(spec, memory, rows).values()
     )
     return max(_LEAST_PROGRAM_BYTES, 2 * longest)
 

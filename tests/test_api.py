@@ -1,6 +1,7 @@
 """The Python API: lazy names, verification and a whole (tiny) model on golden model and RTL."""
 
 import dataclasses
+import json
 import subprocess
 import sys
 
@@ -18,6 +19,7 @@ from mapping.layout import unpack_outputs
 from mapping.models import open_checkpoint, resolve_model
 from mapping.program import compile_gemm
 from mapping.tiling import GemmShape
+from silicast.building import distinct_programs, memory_map
 from silicast.memory import clear_outputs, memory_for, read_sums, write_activations
 from silicast.progress import Progress
 from silicast.verification import cycle_limit, random_activations, random_weights
@@ -116,15 +118,18 @@ def test_simulate_takes_names_paths_and_objects(toy):
 def test_compile_writes_every_distinct_operator(tmp_path):
     paths = silicast.compile_model("gemma3-270m", "dense-int8", tmp_path / "out", tokens=4)
     assert sorted(p.name for p in paths) == ["layout.json", "program.bin", "program.lst"]
-    programs = silicast.building.distinct_programs(
-        silicast.load_model("gemma3-270m").spec,
-        silicast.load_design("dense-int8"),
-        parse_format("int8"),
-        4,
-    )
+    spec, design = silicast.load_model("gemma3-270m").spec, silicast.load_design("dense-int8")
+    memory = memory_map(spec, design, parse_format("int8"), 4)
+    programs = distinct_programs(spec, memory, 4)
     assert [p.shape.m for p in programs.values()] == [4] * 7 + [1]
     binary = (tmp_path / "out" / "program.bin").read_bytes()
     assert binary == b"".join(p.binary for p in programs.values())
+    layout = json.loads((tmp_path / "out" / "layout.json").read_text())
+    assert [p["name"] for p in layout["programs"]] == list(programs)
+    layers = {layer["name"]: layer for layer in layout["memory"]["layers"]}
+    assert list(layers) == [shape.name for shape in spec.linear_layers()]
+    placement = layout["programs"][0]["placement"]
+    assert placement["weight_line"] == layers["layers.0.q"]["weight_line"]
 
 
 @pytest.mark.parametrize("tokens", [0, -1, 5000, 1.0])

@@ -15,7 +15,8 @@ from mapping.formats import WeightFormat, parse_format
 from mapping.instruction import Instruction
 from mapping.isa import Opcode
 from mapping.layout import pack_activations, pack_scales, pack_weights
-from mapping.program import GemmProgram, ModelProgram, check, compile_gemm
+from mapping.model_program import ModelProgram
+from mapping.program import GemmProgram, check, compile_gemm
 from mapping.quantise import QuantisedWeights, exact_sums, quantise
 from mapping.tiling import GemmShape
 from sim.golden import read_outputs, run_program

@@ -12,13 +12,13 @@ from designs.files import load_design
 from mapping.formats import parse_format
 from mapping.instruction import Instruction, decode, operand_names
 from mapping.isa import Opcode
+from mapping.model_program import ModelProgram
 from mapping.program import (
-    ModelProgram,
     Placement,
     check,
     compile_gemm,
-    write_program,
 )
+from mapping.program_files import write_program
 from mapping.proof import prove
 from mapping.tiling import GemmShape
 

@@ -82,9 +82,15 @@ class StripedRam:
             name = prefix.format(channel)
             bus = AxiBus.from_prefix(dut, name, bus_separator=separator)
             self.rams.append(_FaultyRam(bus, dut.clk, dut.rst, lines * dram.data_bytes))
-            self._watch(name + separator)
+        self._prefix = prefix + separator
+        self.watch()
 
-    def _watch(self, prefix: str) -> None:
+    def watch(self) -> None:
+        """Check the pins of all channels."""
+        for channel in range(self.dram.channels):
+            self._watch_channel(self._prefix.format(channel))
+
+    def _watch_channel(self, prefix: str) -> None:
         dut, bench = self.bench.dut, self.bench
         for channel, signals in _DRIVEN.items():
             name = prefix + channel
