@@ -38,17 +38,25 @@ PRODUCTS = {
         (33, 6, 70, "int8"),
     ),
 }
+STALLS = {
+    "none": ["none"] * 5,
+    "some": ["some"] * 5,
+    "bursts": ["bursts"] * 5,
+    "mixed": ["some", "bursts", "heavy", "some", "bursts"],
+}
+"""Stall patterns of aw, w, b, ar and r."""
+
 BINS = ("scaled", "unscaled", "reduction in chunks", "partial token tile", "longer than the ring")
 
 
 class AcceleratorBench(Bench):
     """The accelerator between its memory and a host."""
 
-    def __init__(self, dut, memory: str | tuple[str, ...] = "none", host: str = "none") -> None:
+    def __init__(self, dut, memory: str = "none", host: str = "none") -> None:
         super().__init__(dut)
         self.design = run_design()
         self.ram = StripedRam(self, self.design.dram, "m_axi_{}", lines=LINES)
-        self.ram.stall(memory)
+        self.ram.stall(STALLS[memory])
         self.host = control_master(self, "s_axil", "_", host)
 
     async def read(self, name: str, size: int = 4) -> int:
@@ -156,13 +164,9 @@ class AcceleratorBench(Bench):
         await self.counters_are_right(program)
 
 
-MIXED = ("some", "bursts", "heavy", "some", "bursts")
-"""Stalls of aw, w, b, ar and r."""
-
-
 @cocotb.test(timeout_time=50, timeout_unit="ms")
-@cocotb.parametrize(memory=["none", "some", "bursts", MIXED])
-async def products(dut, memory):
+@cocotb.parametrize(memory=list(STALLS))
+async def products(dut, memory: str):
     """Products of every shape and format, one after the other, outputs equal to golden."""
     bench = AcceleratorBench(dut, memory, "none" if memory == "none" else "some")
     await bench.reset()
@@ -256,7 +260,7 @@ async def reset_within_a_program(dut):
     await bench.until(lambda: len(bench.monitors["m_axi_0_r"].transfers) > 60)
     bench.stop()
     bench.ram.watch()
-    bench.ram.stall("some")
+    bench.ram.stall(STALLS["some"])
     await bench.reset()
     assert await bench.read("status") == 0
     await bench.run_product(4, 16, 128, "int8")

@@ -19,7 +19,8 @@ class AccumulateBench(Bench):
         self.written = self.scoreboard("tiles", lane_bits=8 * self.design.unit.result_bytes)
         self.order = self.scoreboard("effects")
         self.partial: dict[int, list[int]] = {}
-        self.last_tile: int | None = None
+        self.last_tile: int | None = None  # written last to the partial-sum memory
+        self.was_taken = False  # in the cycle before
         self.write_cycles: list[int] = []
         self.every_cycle(self._sample)
 
@@ -46,7 +47,6 @@ class AccumulateBench(Bench):
         if emit:
             self.written.expect(self._rows(sums))
             self.coverage["emit"] += 1
-            self.last_tile = self.last_tile if accumulate else None
         else:
             self.partial[partial] = sums
             self.last_tile = partial
@@ -68,7 +68,7 @@ class AccumulateBench(Bench):
         taken = bool(dut.sums__valid.value and dut.sums__ready.value)
         both = bool(dut.sums__valid.value and dut.passes__valid.value)
         assert taken == both, "sums wait although their pass is there"
-        before, self.was_taken = getattr(self, "was_taken", False), taken
+        before, self.was_taken = self.was_taken, taken
         write, token = bool(dut.write_enable.value), bool(dut.give_token.value)
         if not before:
             assert not write, "a tile without sums"

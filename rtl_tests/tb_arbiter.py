@@ -41,9 +41,7 @@ class ArbiterBench(Bench):
         for index in range(lines):
             data = int.from_bytes(self.rng.bytes(self.design.line_bytes), "little")
             error = bool(self.rng.random() < 0.1)
-            beat = pack_beat(
-                data, self.design.line_bytes, last=index == lines - 1, error=error
-            )
+            beat = pack_beat(data, self.design.line_bytes, last=index == lines - 1, error=error)
             self.boards[name].expect(beat)
             self.answers.queue.append(beat)
         self.granted.expect(burst)

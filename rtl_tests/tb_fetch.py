@@ -1,6 +1,6 @@
 """Bench of instruction fetch: blocks into the ring, words in order to their engines."""
 
-from itertools import repeat
+from itertools import pairwise, repeat
 
 import cocotb
 
@@ -142,5 +142,5 @@ async def latency_and_throughput(dut):
     last_line = max(1, 32 // line_bytes) - 1
     assert dispatched[0] == arrivals[last_line] + 2, (dispatched[0], arrivals[last_line])
     pace = max(1, 32 // line_bytes)
-    gaps = {b - a for a, b in zip(dispatched[: count - 1], dispatched[1:count], strict=True)}
+    gaps = {b - a for a, b in pairwise(dispatched[:count])}
     assert gaps == {pace}, f"words are {gaps} cycles apart"

@@ -62,9 +62,7 @@ class StoreBench(Bench):
             self.requested.expect(burst)
             for index in range(burst[1]):
                 word = self.buffer.words[source[burst[0] - line + index]]
-                self.written.expect(
-                    pack_beat(word, design.line_bytes, last=index == burst[1] - 1)
-                )
+                self.written.expect(pack_beat(word, design.line_bytes, last=index == burst[1] - 1))
         self.finishing.append((len(cut), "signal_upstream" in flags))
         self.signals += "signal_upstream" in flags
         for flag in flags:

@@ -1,7 +1,7 @@
 """AXI memories with stalls and faults on every channel of a top, and checks of its pins."""
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Sequence
 
 import numpy as np
 from cocotbext.axi import AxiBus, AxiLiteBus, AxiLiteMaster, AxiRam
@@ -115,10 +115,9 @@ class StripedRam:
         assert address // _BOUNDARY == last // _BOUNDARY, f"{address:#x} crosses 4 KB"
         assert length < self.dram.max_burst_beats
 
-    def stall(self, held: str | Iterable[str]) -> None:
-        """A stall pattern, or one for each of aw, w, b, ar, r, on all memory channels."""
-        kinds = [held] * 5 if isinstance(held, str) else list(held)
-        for ram in self.rams:
+    def stall(self, kinds: Sequence[str], channels: Sequence[int] | None = None) -> None:
+        """Stall patterns of aw, w, b, ar and r, on some memory channels or on all."""
+        for ram in self.rams if channels is None else [self.rams[c] for c in channels]:
             write, read = ram.write_if, ram.read_if
             ends = (
                 write.aw_channel,

@@ -8,8 +8,8 @@ from collections.abc import Callable, Coroutine, Iterable
 import cocotb
 import numpy as np
 from cocotb.clock import Clock
-from cocotb.triggers import RisingEdge
 from cocotb.simtime import get_sim_time
+from cocotb.triggers import RisingEdge
 
 from designs.spec import Design
 from rtl_tests.support.designs import test_design

@@ -1,9 +1,11 @@
 """Builds tops once, whatever the number of tests, and runs cocotb benches on them."""
 
+import contextlib
 import hashlib
 import os
 import shutil
 import xml.etree.ElementTree as ElementTree
+from functools import cache
 from pathlib import Path
 
 import cocotb
@@ -80,12 +82,12 @@ def simulate(
     """
     if simulator == "icarus":
         _require_icarus()
-    os.environ.update(verilator_environment())
+    _find_verilator()
     runner, module = _built(top, design, simulator)
     results = folder / "results.xml"
     log = folder / "simulation.log"
     print(f"{bench} on {top} of {design} under {simulator}, SILICAST_SEED={SEED}")
-    try:
+    with contextlib.suppress(SystemExit):  # the results tell which test failed, the log why
         runner.test(
             test_module=f"rtl_tests.{bench}",
             hdl_toplevel=module,
@@ -97,9 +99,12 @@ def simulate(
             timescale=_TIMESCALE if simulator == "icarus" else None,
             extra_env={"SILICAST_TEST_DESIGN": design, "SILICAST_TEST_TOP": top},
         )
-    except SystemExit:
-        pass  # the results tell which test failed, the log why
     return _passed(results, log)
+
+
+@cache
+def _find_verilator() -> None:
+    os.environ.update(verilator_environment())
 
 
 def _require_icarus() -> None:

@@ -9,6 +9,7 @@ import math
 
 import numpy
 from numpy.typing import NDArray
+from scipy.special import softmax
 
 __all__ = [
     "KeyValueCache",
@@ -16,7 +17,6 @@ __all__ = [
     "gelu_tanh",
     "rms_norm",
     "rotary_embedding",
-    "softmax",
 ]
 
 Float = NDArray[numpy.float32]
@@ -48,23 +48,6 @@ def rms_norm(values: Float, weight: Float, eps: float) -> Float:
     )
     normed: Float = values / numpy.sqrt(mean_square + numpy.float32(eps)) * weight
     return normed
-
-
-def softmax(scores: Float) -> Float:
-    """Softmax over the last axis; entries of ``-inf`` get weight 0.
-
-    Parameters
-    ----------
-    scores : float32 (..., size)
-        At least one finite entry in each row.
-
-    Returns
-    -------
-    float32 (..., size)
-        Non-negative, each row sums to 1.
-    """
-    exponentials = numpy.exp(scores - scores.max(axis=-1, keepdims=True))
-    return exponentials / exponentials.sum(axis=-1, keepdims=True)
 
 
 def gelu_tanh(values: Float) -> Float:
@@ -187,7 +170,7 @@ def attention(
         scores = products.reshape(kv_heads, group, len(block), last - oldest)
         distance = numpy.arange(first, last)[:, None] - numpy.arange(oldest, last)
         hidden = distance < 0 if window is None else (distance < 0) | (distance >= window)
-        weights = softmax(numpy.where(hidden, numpy.float32(-numpy.inf), scores))
+        weights = softmax(numpy.where(hidden, numpy.float32(-numpy.inf), scores), axis=-1)
         mixed = weights.reshape(kv_heads, group * len(block), last - oldest) @ values[
             oldest:last
         ].transpose(1, 0, 2)
