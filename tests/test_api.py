@@ -7,7 +7,7 @@ import sys
 
 import numpy as np
 import pytest
-from test_frontends import HIDDEN, VOCAB, write_tiny
+from tiny_gguf import HIDDEN, VOCAB, write_tiny
 
 import silicast
 import silicast.linear

@@ -5,7 +5,7 @@ import subprocess
 import sys
 
 import pytest
-from test_frontends import write_tiny
+from tiny_gguf import write_tiny
 
 import silicast.execution
 import silicast.verification
