@@ -87,7 +87,7 @@ async def random_passes(dut, held_sums: str, held_passes: str):
     bench = AccumulateBench(dut, held_sums, held_passes)
     rng = bench.rng
     places = min(bench.design.partial_tiles, 6)
-    for _ in range(400):
+    for _ in range(250):
         partial = int(rng.integers(places))
         if bench.last_tile is not None and rng.random() < 0.5:
             partial = bench.last_tile

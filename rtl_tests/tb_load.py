@@ -83,11 +83,13 @@ class LoadBench(Bench):
 async def random_loads(dut, held: str, slow: str):
     """Bursts stay in their blocks, lines reach their buffer, tokens come with the last line."""
     bench = LoadBench(dut, held, slow)
-    bench.add_random(60, 3 * bench.design.dram.max_burst_beats)
+    bench.add(Buffer.SCALE, 3, 5, 2, "wait_downstream")  # its token comes late
+    bench.add_random(40, 3 * bench.design.dram.max_burst_beats)
     bench.add(Buffer.WEIGHT, 7, 0, 1, "wait_downstream", "signal_downstream")
     await bench.reset()
 
     async def give():
+        await bench.cycles(200)
         for _ in range(bench.tokens_expected):
             await bench.cycles(int(bench.rng.integers(1, 80)))
             bench.tokens.give()
