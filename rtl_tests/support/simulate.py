@@ -4,7 +4,9 @@ import contextlib
 import hashlib
 import os
 import shutil
+import tempfile
 import xml.etree.ElementTree as ElementTree
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
@@ -122,37 +124,75 @@ def _built(top: str, design: str, simulator: str) -> tuple[Runner, str]:
     arguments = list(_ARGUMENTS[simulator])
     if simulator == "verilator":
         arguments += ["-CFLAGS", "-O1" if top in _BIG else "-O0"]
-    versions = (cocotb.__version__, verilator_version(), simulator)
-    key = hashlib.sha256("\0".join((verilog, module, *arguments, *versions)).encode())
-    build = cache_directory("cocotb") / f"{top}-{design}-{simulator}-{key.hexdigest()[:16]}"
+    build = cache_directory("cocotb") / (
+        f"{top}-{design}-{simulator}-{_key(verilog, module, *arguments)}"
+    )
     runner = get_runner(simulator)
     with locked(build):
         if not (build / "finished").exists():
             build.mkdir(exist_ok=True)
             source = build / f"{module}.v"
             source.write_text(verilog, encoding="utf-8")
-            log = build / "build.log"
-            flags = os.environ.get("MAKEFLAGS")
-            os.environ["MAKEFLAGS"] = _MAKE_FLAGS
-            try:
-                runner.build(
-                    sources=[source],
-                    hdl_toplevel=module,
-                    build_dir=build,
-                    build_args=arguments,
-                    timescale=_TIMESCALE,
-                    always=True,
-                    log_file=log,
-                )
-            except RuntimeError as error:
-                raise AssertionError(f"{error}\n{_tail(log)}") from None
-            finally:
-                os.environ.pop("MAKEFLAGS")
-                if flags is not None:
-                    os.environ["MAKEFLAGS"] = flags
+            with _shared_objects(build, simulator, arguments), _make_flags():
+                _build(runner, source, build, arguments)
             (build / "finished").touch()
     runner.build_dir = build
     return runner, module
+
+
+def _key(*parts: str) -> str:
+    """Short hash of what goes into a build, tools included."""
+    parts += (cocotb.__version__, verilator_version())
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
+
+
+def _build(runner: Runner, source: Path, build: Path, arguments: list[str]) -> None:
+    log = build / "build.log"
+    try:
+        runner.build(
+            sources=[source],
+            hdl_toplevel=source.stem,
+            build_dir=build,
+            build_args=arguments,
+            timescale=_TIMESCALE,
+            always=True,
+            log_file=log,
+        )
+    except RuntimeError as error:
+        raise AssertionError(f"{error}\n{_tail(log)}") from None
+
+
+@contextlib.contextmanager
+def _make_flags() -> Iterator[None]:
+    before = os.environ.get("MAKEFLAGS")
+    os.environ["MAKEFLAGS"] = _MAKE_FLAGS
+    try:
+        yield
+    finally:
+        del os.environ["MAKEFLAGS"]
+        if before is not None:
+            os.environ["MAKEFLAGS"] = before
+
+
+@contextlib.contextmanager
+def _shared_objects(build: Path, simulator: str, arguments: list[str]) -> Iterator[None]:
+    """Compile what Verilator links into every simulator once: make finds newer objects there."""
+    if simulator != "verilator":
+        yield
+        return
+    shared = cache_directory("cocotb") / f"runtime-{_key(*arguments)}"
+    if shared.exists():
+        for part in shared.iterdir():
+            shutil.copyfile(part, build / part.name)
+    yield
+    if not shared.exists():
+        fresh = Path(tempfile.mkdtemp(prefix="runtime-", dir=shared.parent))
+        for part in build.glob("verilat*.o"):
+            shutil.copyfile(part, fresh / part.name)
+        try:
+            fresh.rename(shared)
+        except OSError:  # another process was faster
+            shutil.rmtree(fresh)
 
 
 def _passed(results: Path, log: Path) -> Result:
