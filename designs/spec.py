@@ -96,8 +96,8 @@ class Dram:
         From accepting a read address to the first data beat of an idle channel.
     max_burst_beats : int
         Longest burst; at most 256 beats and 4096 bytes (AXI4).
-    max_outstanding_reads : int
-        Read bursts in flight before the next address waits.
+    max_outstanding_reads, max_outstanding_writes : int
+        Bursts in flight before the next address waits.
     capacity_bytes : int
         Bytes of all channels together.
     """
@@ -109,6 +109,7 @@ class Dram:
     latency_ns: float
     max_burst_beats: int
     max_outstanding_reads: int
+    max_outstanding_writes: int
     capacity_bytes: int
 
     def __post_init__(self) -> None:
@@ -120,6 +121,7 @@ class Dram:
         longest = min(256, _AXI_BOUNDARY // self.data_bytes)
         power_of_two("dram.max_burst_beats", self.max_burst_beats, 1, longest)
         power_of_two("dram.max_outstanding_reads", self.max_outstanding_reads, 2, 256)
+        power_of_two("dram.max_outstanding_writes", self.max_outstanding_writes, 1, 256)
         integer("dram.capacity_bytes", self.capacity_bytes, 1 << 16, 1 << 42)
 
     @property

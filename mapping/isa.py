@@ -130,8 +130,8 @@ FORMS: dict[Opcode, Form] = {
         Form(
             Opcode.STORE,
             "store",
-            "Write tiles of the output buffer to consecutive memory lines. Done when memory has "
-            "acknowledged the last burst.",
+            "Write tiles of the output buffer to consecutive memory lines. Done when the last "
+            "line has left the buffer; memory may acknowledge it later.",
             (
                 Field("dram_line", 32, "first line in memory"),
                 Field("tile", 16, "first tile of the output buffer"),

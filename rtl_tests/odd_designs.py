@@ -33,6 +33,7 @@ ODD_DESIGNS = {
                 "data_bytes": 8,
                 "bandwidth_bytes_per_second": 350_000_000,
                 "max_outstanding_reads": 2,
+                "max_outstanding_writes": 1,
                 "max_burst_beats": 32,
             },
             {"queue_depth": 2, "fetch_blocks": 2, "loads_in_flight": 2},

@@ -1,6 +1,4 @@
-"""Bench of the store engine: tiles of the output buffer as bursts of lines, tokens at the end."""
-
-from collections import deque
+"""Bench of the store engine: tiles of the output buffer as bursts of lines, tokens behind them."""
 
 import cocotb
 from cocotb.triggers import RisingEdge
@@ -33,9 +31,9 @@ class StoreBench(Bench):
         self.requests.callbacks.append(self._request)
         self.data.callbacks.append(self._line)
         self.delay = delay
-        self.bursts_open = self.bursts_written = self.acknowledged = 0
-        self.signals = 0
-        self.finishing: deque[tuple[int, bool]] = deque()  # bursts of each STORE, its token
+        self.bursts_open = self.bursts_written = 0
+        self.lines = 0
+        self.signal_lines: list[int] = []  # lines up to the end of each STORE with a token
         self.token_cycles: list[int] = []
         self.every_cycle(self._sample)
         self.run(self._acknowledge())
@@ -63,8 +61,9 @@ class StoreBench(Bench):
             for index in range(burst[1]):
                 word = self.buffer.words[source[burst[0] - line + index]]
                 self.written.expect(pack_beat(word, design.line_bytes, last=index == burst[1] - 1))
-        self.finishing.append((len(cut), "signal_upstream" in flags))
-        self.signals += "signal_upstream" in flags
+        self.lines += len(source)
+        if "signal_upstream" in flags:
+            self.signal_lines.append(self.lines)
         for flag in flags:
             self.coverage[flag] += 1
         self.coverage["several bursts"] += len(cut) > 1
@@ -88,8 +87,13 @@ class StoreBench(Bench):
     def _request(self, transfer) -> None:
         self.requested.found(unpack_burst(transfer.value))
         self.bursts_open += 1
+        waiting = self.bursts_open - len(self.monitors["done"].transfers)
+        limit = self.design.dram.max_outstanding_writes
+        assert waiting <= limit, f"{waiting} bursts without an answer"
+        self.coverage["every burst outstanding"] += waiting == limit
 
     def _line(self, transfer) -> None:
+        assert self.bursts_open > self.bursts_written, "a line ahead of its address"
         self.written.found(transfer.value)
         self.bursts_written += transfer.value >> 8 * self.design.line_bytes
 
@@ -105,16 +109,11 @@ class StoreBench(Bench):
 
     def _sample(self) -> None:
         if self.dut.give_token.value:
-            bursts_done = len(self.monitors["done"].transfers)
-            while self.finishing:
-                count, signals = self.finishing.popleft()
-                self.acknowledged += count
-                if signals:
-                    break
-            else:
-                raise AssertionError("a token that no store gives")
-            assert bursts_done == self.acknowledged, "a token before the last acknowledgement"
             self.token_cycles.append(self.cycle)
+
+    def check_tokens(self) -> None:
+        """Each token came in the cycle in which the last line of its store was taken."""
+        assert self.token_cycles == [self.data.cycles[lines - 1] for lines in self.signal_lines]
 
 
 @cocotb.test(timeout_time=20, timeout_unit="ms")
@@ -128,14 +127,15 @@ async def random_stores(dut, held: str):
     await bench.finish("wait_upstream", "signal_upstream", "several bursts", "part of a tile")
     await bench.until(lambda: bool(bench.dut.idle.value))
     await bench.cycles(3)
-    assert len(bench.token_cycles) == bench.signals
+    assert len(bench.monitors["done"].transfers) == bench.bursts_open, "idle before the last answer"
+    bench.check_tokens()
     if held != "none":
         bench.expect_stalls("request", "data")
 
 
 @cocotb.test(timeout_time=2, timeout_unit="ms")
 async def timing(dut):
-    """First burst after one cycle, lines from the second on, one a cycle; token at the end."""
+    """First burst after one cycle, lines from the third on, one a cycle; token with the last."""
     bench = StoreBench(dut)
     tiles = bench.design.output_tiles
     bench.add(5, 0, tiles, bench.design.tile_lines, "signal_upstream")
@@ -145,10 +145,21 @@ async def timing(dut):
     accepted = bench.monitors["instruction"].cycles
     lines = tiles * bench.design.tile_lines
     assert bench.requests.cycles[0] == accepted[0] + 1
-    assert bench.data.cycles[:lines] == list(range(accepted[0] + 2, accepted[0] + 2 + lines))
-    last = bench.monitors["done"].cycles[-2]
-    assert bench.token_cycles == [last + 1], "the token is one cycle behind the last answer"
-    assert accepted[1] == last + 2, "the next store is accepted the cycle after"
+    assert bench.data.cycles[:lines] == list(range(accepted[0] + 3, accepted[0] + 3 + lines))
+    bench.check_tokens()
+    assert accepted[1] == bench.token_cycles[0] + 1, "the next store is accepted the cycle after"
+
+
+@cocotb.test(timeout_time=2, timeout_unit="ms")
+async def waits_for_answers(dut):
+    """No more bursts than may be outstanding are sent while memory does not answer."""
+    bench = StoreBench(dut, delay=300)
+    limit = bench.design.dram.max_outstanding_writes
+    for index in range(2 * limit):
+        bench.add(index, 0, 1, 1, "signal_upstream")
+    await bench.reset()
+    await bench.finish("every burst outstanding")
+    bench.check_tokens()
 
 
 @cocotb.test(timeout_time=2, timeout_unit="ms")

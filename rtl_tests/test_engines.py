@@ -20,14 +20,14 @@ def test_load_short_bursts(simulate):
 @both_simulators
 def test_store(simulate, simulator):
     """Bursts, lines and tokens of the store engine, rows padded to lines."""
-    assert len(simulate("tb_store", "store", "tiny", simulator).passed) == 6
+    assert len(simulate("tb_store", "store", "tiny", simulator).passed) == 7
 
 
 @pytest.mark.rtl
 @pytest.mark.parametrize("design", ["striped", "wide_line"])
 def test_store_geometries(simulate, design):
     """Short bursts, and lines longer than a row of sums."""
-    assert len(simulate("tb_store", "store", design).passed) == 6
+    assert len(simulate("tb_store", "store", design).passed) == 7
 
 
 @both_simulators

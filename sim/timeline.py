@@ -12,8 +12,10 @@ first cycle in which the hardware's cycle counter counts.
   flight, and reaches memory a cycle later.
 - Load accepts in t, offers bursts from t + 1, and accepts the next in the cycle of the last one.
 - Compute accepts in t, reads steps from t + 1, and accepts the next in the cycle of the last read.
-- Store accepts in t; line i of its data is on the bus port in t + 3 + i; it is finished the cycle
-  after the last acknowledgement, and accepts the next the cycle after that.
+- Store accepts in t and offers bursts from t + 1, one a cycle, while fewer than
+  ``max_outstanding_writes`` are unacknowledged. Lines of a burst picked in p are read from p + 1 on,
+  one a cycle, and reach memory two cycles later. It is finished the cycle after its last read, and
+  accepts the next a cycle later.
 - A token given in cycle t is seen in t + 1.
 """
 
@@ -114,6 +116,11 @@ class _Simulation:
         self.store_free = 0
         self.write_events: deque[tuple[int, int]] = deque()
         self.store_instruction: Instruction | None = None
+        self.store_line = self.store_left = 0
+        self.store_ready = 0
+        self.store_last_read = -1
+        self.write_bursts = 0
+        self.acknowledged: list[int] = []
 
     # What is determined without a new memory event ---------------------------------------------
 
@@ -122,7 +129,7 @@ class _Simulation:
         moved = True
         while moved:
             moved = self._dispatch() | self._accept_load() | self._accept_compute()
-            moved |= self._accept_store()
+            moved |= self._accept_store() | self._issue_writes()
 
     def _dispatch(self) -> bool:
         moved = False
@@ -224,15 +231,41 @@ class _Simulation:
                 return False
             cycle = max(cycle, self.compute_to_store.popleft() + 1)
         self.store_instruction = self.store.pop(cycle)
-        line, left, sent = instruction.dram_line, instruction.tiles * instruction.lines_per_tile, 0
-        self.write_lines += left
-        limit = self.design.dram.max_burst_beats
-        while left:
-            beats = min(left, limit - line % limit)
-            sent += beats
-            self.write_events.append((cycle + 2 + sent, beats))
-            line += beats
-            left -= beats
+        self.store_line = instruction.dram_line
+        self.store_left = instruction.tiles * instruction.lines_per_tile
+        self.write_lines += self.store_left
+        self.store_ready = cycle + 1
+        return True
+
+    def _issue_writes(self) -> bool:
+        """Bursts of the store instruction whose acknowledgement window is known to be open."""
+        instruction = self.store_instruction
+        if instruction is None:
+            return False
+        dram = self.design.dram
+        moved = False
+        while self.store_left:
+            index = self.write_bursts - dram.max_outstanding_writes
+            if index >= len(self.acknowledged):
+                return moved
+            pick = self.store_ready
+            if index >= 0:
+                pick = max(pick, self.acknowledged[index] + 1)
+            line = self.store_line % dram.max_burst_beats
+            beats = min(self.store_left, dram.max_burst_beats - line)
+            self.store_last_read = max(pick, self.store_last_read) + beats
+            self.write_events.append((self.store_last_read + 2, beats))
+            self.write_bursts += 1
+            self.store_line += beats
+            self.store_left -= beats
+            self.store_ready = pick + 1
+            moved = True
+        finished = self.store_last_read + 1
+        if instruction.signal_upstream:
+            self.store_to_compute.append(finished)
+        self.store_free = finished + 1
+        self.end_cycle = max(self.end_cycle, finished + 1)
+        self.store_instruction = None
         return True
 
     # Memory events, in order of the cycle in which memory sees them -----------------------------
@@ -335,15 +368,8 @@ class _Simulation:
         cycle, beats = self.write_events.popleft()
         start, acknowledged = self.bus.write(cycle, beats)
         self._span("store", start, acknowledged, beats)
-        if not self.write_events:
-            instruction = self.store_instruction
-            assert instruction is not None
-            finished = acknowledged + 1
-            if instruction.signal_upstream:
-                self.store_to_compute.append(finished)
-            self.store_free = finished + 1
-            self.end_cycle = max(self.end_cycle, finished + 1)
-            self.store_instruction = None
+        self.acknowledged.append(acknowledged)
+        self.end_cycle = max(self.end_cycle, acknowledged + 1)
 
     def _finish(self) -> Timeline:
         left = [e for e in (self.load, self.compute, self.store) if e.waiting]

@@ -1,6 +1,6 @@
 """Store engine: finished tiles from the output buffer to memory."""
 
-from amaranth.hdl import Module, Signal
+from amaranth.hdl import Module, Mux, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -14,11 +14,13 @@ __all__ = ["StoreEngine"]
 
 
 class StoreEngine(wiring.Component):
-    """Writes one instruction's lines, then waits until memory has acknowledged all of them.
+    """Sends one instruction's lines; memory's acknowledgements are counted beside it.
 
-    Timing: an instruction accepted in cycle t offers its first burst and reads its first line in
-    t + 1, and offers that line in t + 2, one a cycle. Its token is given one cycle after the last
-    acknowledgement, and the next instruction is accepted the cycle after that.
+    Timing: an instruction accepted in cycle t offers its first burst in t + 1, later ones one a
+    cycle while fewer than ``max_outstanding_writes`` are unacknowledged. The lines of a burst that
+    is taken in cycle p are read from p + 1 on, one a cycle, and offered the cycle after. The token
+    is given in the cycle the last line is taken, and the next instruction is accepted a cycle
+    later at the earliest.
 
     Members
     -------
@@ -26,12 +28,13 @@ class StoreEngine(wiring.Component):
     compute_tokens : In(1), take_token : Out(1)
         ``wait_upstream``: the tiles are there.
     give_token : Out(1)
-        ``signal_upstream``: their place is free again.
+        ``signal_upstream``: the lines have left, their place is free again.
     read_enable : Out(1), read_address : Out(24), read_data : In
         Output buffer, by lines; data one cycle after enable, held.
     request : Out(stream of Burst), data : Out(stream of WriteBeat)
     done : In(stream of 1 bit)
     idle : Out(1)
+        Nothing to do, and every burst is acknowledged.
     """
 
     def __init__(self, design: Design) -> None:
@@ -63,7 +66,6 @@ class StoreEngine(wiring.Component):
             self.instruction.ready.eq(~busy & token_ready),
             accept.eq(self.instruction.valid & self.instruction.ready),
             self.take_token.eq(accept & word.wait_upstream),
-            self.idle.eq(~busy & ~self.instruction.valid),
         ]
         total = Signal(32)
         m.d.comb += total.eq(word.tiles * word.lines_per_tile)
@@ -72,22 +74,26 @@ class StoreEngine(wiring.Component):
         line = Signal(32)
         remaining = Signal(32)
         length = Signal(9)
-        unacknowledged = Signal(32)
+        unacknowledged = Signal(range(self.design.dram.max_outstanding_writes + 1))
+        room = Signal()
         request_take = Signal()
         m.d.comb += [
             length.eq(burst_length(line, remaining, max_burst)),
-            self.request.valid.eq(busy & (remaining != 0)),
+            room.eq(unacknowledged != self.design.dram.max_outstanding_writes),
+            self.request.valid.eq(busy & (remaining != 0) & room),
             self.request.payload.line.eq(line),
             self.request.payload.length.eq(length - 1),
             request_take.eq(self.request.valid & self.request.ready),
             self.done.ready.eq(1),
+            self.idle.eq(~busy & ~self.instruction.valid & (unacknowledged == 0)),
         ]
         m.d.sync += unacknowledged.eq(unacknowledged + request_take - self.done.valid)
         with m.If(request_take):
             m.d.sync += [line.eq(line + length), remaining.eq(remaining - length)]
 
-        # Lines: read one ahead of the write stream.
+        # Lines: read one ahead of the write stream, never ahead of their burst's address.
         to_read = Signal(32)
+        addressed = Signal(32)  # lines whose burst has been taken and that are not yet read
         read_line = Signal(32)  # memory line of the read, for the burst boundary
         tile_base = Signal(24)
         in_tile = Signal(16)
@@ -97,7 +103,7 @@ class StoreEngine(wiring.Component):
         boundary = Signal()
         m.d.comb += [
             advance.eq(~offered | self.data.ready),
-            read.eq(busy & (to_read != 0) & advance),
+            read.eq((addressed != 0) & advance),
             self.read_enable.eq(read),
             self.read_address.eq(tile_base + in_tile),
             tile_end.eq(in_tile + 1 == tile_lines),
@@ -105,6 +111,7 @@ class StoreEngine(wiring.Component):
             self.data.valid.eq(offered),
             self.data.payload.data.eq(self.read_data),
         ]
+        m.d.sync += addressed.eq(addressed + Mux(request_take, length, 0) - read)
         with m.If(advance):
             m.d.sync += offered.eq(read)
         with m.If(read):
@@ -119,9 +126,7 @@ class StoreEngine(wiring.Component):
 
         finished = Signal()
         m.d.comb += [
-            finished.eq(
-                busy & (remaining == 0) & (to_read == 0) & ~offered & (unacknowledged == 0)
-            ),
+            finished.eq(busy & (to_read == 0) & offered & self.data.ready),
             self.give_token.eq(finished & signal),
         ]
         with m.If(finished):
