@@ -1,11 +1,11 @@
 """Range checks for design fields; each raises an InputError that names the field.
 
-The file's name is not known here: ``designs.spec.load_design`` puts it in front.
+The file's name is not known here: ``designs.files`` puts it in front.
 """
 
 from designs.errors import InputError
 
-__all__ = ["integer", "power_of_two", "subset"]
+__all__ = ["integer", "power_of_two", "subset", "text"]
 
 _HERE = "design"
 
@@ -35,3 +35,10 @@ def subset(field: str, values: tuple, allowed: tuple) -> tuple:
     if wrong or not values or len(set(values)) != len(values):
         raise InputError(_HERE, field, list(values), f"distinct values out of {list(allowed)}")
     return values
+
+
+def text(field: str, value: object) -> str:
+    """``value`` as one printable line of at most 200 characters, else InputError."""
+    if not isinstance(value, str) or not value.isprintable() or len(value) > 200:
+        raise InputError(_HERE, field, value, "one line of at most 200 printable characters")
+    return value

@@ -6,6 +6,17 @@ prints its message as one line on stderr and exits with status 2.
 
 __all__ = ["InputError"]
 
+_LONGEST = 200
+
+
+def _shown(found: object) -> str:
+    """``repr`` that never fails and is never longer than a line."""
+    try:
+        text = repr(found)
+    except (ValueError, RecursionError):  # Python does not print integers of 4300 digits
+        return f"a value of type {type(found).__name__} that is too long to show"
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
+
 
 class InputError(ValueError):
     """Wrong input, told in one line.
@@ -30,6 +41,6 @@ class InputError(ValueError):
         parts = [self.where]
         if self.field:
             parts.append(self.field)
-        parts.append("missing" if found is None else f"found {found!r}")
+        parts.append("missing" if found is None else f"found {_shown(found)}")
         super().__init__(": ".join(parts) + f"; allowed: {self.allowed}")
         self.args = (" ".join(str(self).split()),)

@@ -28,18 +28,36 @@ class Register:
 
 
 _CONFIGURATION = (
-    Register("control", 32, "rw", "bit 0: write 1 to start a program; reads 0"),
+    Register(
+        "control",
+        32,
+        "rw",
+        "bit 0: write 1 to start a program, ignored while one runs; bit 1: write 1 to abort the "
+        "running program: what is in flight ends, the rest is dropped; reads 0",
+    ),
     Register(
         "status",
         32,
         "ro",
-        "bit 0 running, bit 1 done, bit 2 memory error response, bit 3 unknown opcode; bits 1 to 3 "
-        "are cleared by a start",
+        "bit 0 running, bit 1 done, bit 2 memory error response, bit 3 bad program (an unknown or "
+        "impossible instruction, or no END), bit 4 aborted (by the host, or by a bad program or a "
+        "memory error during instruction fetch); bits 1 to 4 are cleared by a start",
     ),
-    Register("program_line", 32, "rw", "first memory line of the program"),
-    Register("program_blocks", 32, "rw", "instruction blocks to fetch, at least 1"),
-    Register("design_hash", 32, "ro", "first 32 bits of the design file's SHA-256"),
+    Register(
+        "program_line",
+        32,
+        "rw",
+        "first memory line of the program, a multiple of fetch_block_lines",
+    ),
+    Register("program_blocks", 32, "rw", "fetch blocks of the program, at least 1"),
+    Register(
+        "design_hash",
+        32,
+        "ro",
+        "first 32 bits of the design's digest, design_sha256 in manifest.json",
+    ),
     Register("line_bytes", 32, "ro", "bytes of one memory line over all channels"),
+    Register("fetch_block_lines", 32, "ro", "lines of a fetch block; instructions are 32 bytes"),
 )
 
 COUNTERS = (
@@ -65,7 +83,7 @@ COUNTERS = (
 
 REGISTERS = _CONFIGURATION + COUNTERS
 
-STATUS = {"running": 0, "done": 1, "memory_error": 2, "bad_opcode": 3}
+STATUS = {"running": 0, "done": 1, "memory_error": 2, "bad_program": 3, "aborted": 4}
 """Bit positions in the status register."""
 
 

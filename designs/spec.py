@@ -7,11 +7,12 @@ generator; every width, depth and latency they use is a field here or derived fr
 import dataclasses
 import hashlib
 import json
+import re
 from dataclasses import dataclass
 from fractions import Fraction
 from math import ceil
 
-from designs.checks import integer, power_of_two
+from designs.checks import integer, power_of_two, text
 from designs.errors import InputError
 from designs.units import UnitSpec
 
@@ -27,6 +28,7 @@ __all__ = [
 INSTRUCTION_BYTES = 32
 """Bytes of one instruction; the layout is in mapping/isa.py."""
 
+_MOST_BANKS = 1024
 _AXI_BOUNDARY = 4096
 """AXI4 bursts must not cross a 4 KB boundary (IHI 0022, section A3.4.1)."""
 
@@ -91,7 +93,8 @@ class Dram:
     data_bytes : int
         Width of one AXI data port; 8 to 128 bytes.
     bandwidth_bytes_per_second : int
-        Sustained data-bus rate of one channel; at most one beat a clock.
+        Data-bus rate of one channel; at most one beat a clock. What banks, refresh and turnaround
+        take from it is not modelled: give a sustained rate for a realistic figure.
     latency_ns : float
         From accepting a read address to the first data beat of an idle channel.
     max_burst_beats : int
@@ -113,11 +116,12 @@ class Dram:
     capacity_bytes: int
 
     def __post_init__(self) -> None:
+        text("dram.technology", self.technology)
         power_of_two("dram.channels", self.channels, 1, 64)
         power_of_two("dram.data_bytes", self.data_bytes, 8, 128)
         integer("dram.bandwidth_bytes_per_second", self.bandwidth_bytes_per_second, 1, 10**13)
         if isinstance(self.latency_ns, bool) or not 0 < self.latency_ns <= 100_000:
-            raise InputError("design", "dram.latency_ns", self.latency_ns, "a number above 0")
+            raise InputError("design", "dram.latency_ns", self.latency_ns, "above 0, to 100000")
         longest = min(256, _AXI_BOUNDARY // self.data_bytes)
         power_of_two("dram.max_burst_beats", self.max_burst_beats, 1, longest)
         power_of_two("dram.max_outstanding_reads", self.max_outstanding_reads, 2, 256)
@@ -182,8 +186,10 @@ class Design:
     control: Control = Control()
 
     def __post_init__(self) -> None:
-        if not self.name or not all(c.isalnum() or c in "-_." for c in self.name):
-            raise InputError("design", "name", self.name, "letters, digits, '-', '_' and '.'")
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", self.name):
+            allowed = "1 to 64 ASCII letters, digits, '-', '_' and '.', a letter or digit first"
+            raise InputError("design", "name", self.name, allowed)
+        text("description", self.description)
         per_second = self.dram.data_bytes * self.clock.frequency_hz
         if self.dram.bandwidth_bytes_per_second > per_second:
             raise InputError(
@@ -203,6 +209,16 @@ class Design:
 
     def _check_buffers(self) -> None:
         line = self.line_bytes
+        words = (
+            self.unit.activation_word_bytes,
+            self.unit.weight_word_bytes,
+            self.unit.scale_word_bytes,
+            self.tile_lines * line,
+        )
+        banks = max(max(word, line) // min(word, line) for word in words)
+        if banks > _MOST_BANKS:
+            allowed = f"lines and words that differ by at most a factor of {_MOST_BANKS}"
+            raise InputError("design", "dram.channels", self.dram.channels, allowed)
         minimum = {
             "activation_bytes": max(line, self.unit.activation_word_bytes),
             "weight_bytes": 2 * max(line, self.unit.weight_word_bytes),
@@ -285,7 +301,7 @@ class Design:
 
     @property
     def digest(self) -> str:
-        """SHA-256 of all fields except the description; names builds and manifests."""
+        """SHA-256 of all fields but the description, as sorted JSON; comments do not change it."""
         fields = dataclasses.asdict(self)
         fields.pop("description")
         fields["unit"]["kind"] = self.unit.kind

@@ -94,7 +94,12 @@ class Accelerator(wiring.Component):
             queue = SyncFIFO(width=INSTRUCTION_BITS, depth=design.control.queue_depth)
             m.submodules[f"{name}_queue"] = queue
             connect(m, getattr(fetch, name), queue.w_stream)
-            connect(m, queue.r_stream, engine.instruction)
+            # An aborted program loses the instructions no engine has accepted yet.
+            m.d.comb += [
+                engine.instruction.payload.eq(queue.r_data),
+                engine.instruction.valid.eq(queue.r_rdy & ~fetch.aborting),
+                queue.r_en.eq(engine.instruction.ready | fetch.aborting),
+            ]
 
         # Tokens between neighbours.
         tokens = {}
@@ -177,7 +182,13 @@ class Accelerator(wiring.Component):
             accumulate.passes.valid.eq(passes.r_rdy),
             passes.r_en.eq(accumulate.passes.ready),
         ]
-        connect(m, unit.sums, accumulate.sums)
+        # The descriptor of a pass is always there before its sums, so they never wait: a constant
+        # ready keeps the stall logic of the unit out of its clock enables.
+        m.d.comb += [
+            accumulate.sums.valid.eq(unit.sums.valid),
+            accumulate.sums.payload.eq(unit.sums.payload),
+            unit.sums.ready.eq(1),
+        ]
 
         # Control and counters.
         read_line, write_line = Signal(), Signal()
@@ -194,7 +205,10 @@ class Accelerator(wiring.Component):
                 (read_line & memory.read_data.payload.error)
                 | (memory.write_done.valid & memory.write_done.payload)
             ),
-            control.bad_opcode.eq(fetch.bad_opcode),
+            control.bad_program.eq(fetch.bad_program),
+            control.aborted.eq(fetch.aborting),
+            fetch.abort.eq(control.abort),
+            fetch.running.eq(control.running),
             control.count_compute_busy.eq(compute.busy),
             control.count_compute_wait_load.eq(compute.wait_load),
             control.count_compute_wait_store.eq(compute.wait_store),

@@ -1,11 +1,10 @@
 """A directory with everything a design's Verilog needs, and a manifest that describes it."""
 
+import contextlib
 import dataclasses
 import hashlib
 import json
 import os
-import shutil
-import tempfile
 from importlib.metadata import version
 from pathlib import Path
 
@@ -91,7 +90,7 @@ def generate(design: Design, directory: str | Path) -> dict:
     ----------
     design : Design
     directory : path
-        New, empty, or one that this function made earlier, which is then replaced.
+        New, empty, or one with what an earlier call wrote and nothing else, which is replaced.
 
     Returns
     -------
@@ -106,12 +105,7 @@ def generate(design: Design, directory: str | Path) -> dict:
         The Verilog read back has other ports than the manifest.
     """
     target = Path(directory)
-    allowed = "a new or empty directory, or one that silicast generated"
-    if target.exists():
-        if not target.is_dir():
-            raise InputError(target, "", "a file", allowed)
-        if any(target.iterdir()) and not (target / _MANIFEST).is_file():
-            raise InputError(target, "", "a directory with other files", allowed)
+    old = _replaceable(target)
     top = top_name(design)
     verilog = _header(design) + design_verilog(design)
     if read_ports(verilog, top) != declared_ports(design):
@@ -125,22 +119,53 @@ def generate(design: Design, directory: str | Path) -> dict:
     description["modules"] = module_names(verilog)
     files[_MANIFEST] = json.dumps(description, indent=2) + "\n"
     description = json.loads(files[_MANIFEST])  # as a reader of the file sees it
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        work = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
-    except OSError as error:
-        raise InputError(target, "", error.strerror, "a writable directory") from None
-    try:
-        for name, text in files.items():
-            (work / name).write_text(text, encoding="utf-8")
-        work.chmod(0o755)
-        if target.exists():
-            shutil.rmtree(target)
-        os.replace(work, target)
-    except BaseException:
-        shutil.rmtree(work, ignore_errors=True)
-        raise
+    _put(target, files, old - set(files))
     return description
+
+
+def _replaceable(target: Path) -> set[str]:
+    """Names of the files an earlier call left in ``target``; InputError if others are there."""
+    allowed = "a new or empty directory, or one that holds what silicast generated and no more"
+    if not target.exists():
+        return set()
+    if not target.is_dir():
+        raise InputError(target, "", "a file", allowed)
+    try:
+        there = {path.name for path in target.iterdir()}
+        if not there:
+            return set()
+        earlier = json.loads((target / _MANIFEST).read_text(encoding="utf-8"))
+        ours = {*earlier["files"], _MANIFEST} if "silicast" in earlier["generator"] else set()
+    except (OSError, ValueError, KeyError, TypeError):
+        ours = set()
+    if not there <= ours:
+        other = sorted(there - ours)[0]
+        raise InputError(target, "", f"a directory with other files ({other})", allowed)
+    return there
+
+
+def _put(target: Path, files: dict[str, str], obsolete: set[str]) -> None:
+    """Write all files under temporary names, then rename them, the manifest last."""
+    made = not target.exists()
+    temporary = {name: target / f".{name}.{os.getpid()}" for name in files}
+    try:
+        target.mkdir(parents=True, exist_ok=True)
+        for name, text in files.items():
+            temporary[name].write_text(text, encoding="utf-8")
+        for name, path in temporary.items():
+            path.replace(target / name)
+        for name in obsolete:
+            (target / name).unlink(missing_ok=True)
+    except BaseException as error:
+        with contextlib.suppress(OSError):
+            for path in temporary.values():
+                path.unlink(missing_ok=True)
+            if made:
+                target.rmdir()
+        if isinstance(error, OSError):
+            found = error.strerror or str(error)
+            raise InputError(target, "", found, "a directory that can be written") from None
+        raise
 
 
 def _header(design: Design) -> str:

@@ -9,6 +9,7 @@ _ATTRIBUTE = re.compile(r"\(\*[^*]*\*\)\s*")
 _MODULE = re.compile(r"^(?=module )", re.MULTILINE)
 _REGISTER = re.compile(r"^\s+(\w+) <= (n_\d+);", re.MULTILINE)
 _ANONYMOUS = re.compile(r"\bn_\d+\b")
+_LONGEST_LINE = 100
 _PLAIN = re.compile(r"(?<![\\\w$.'])[A-Za-z_]\w*")
 # IEEE 1800-2017, annex B: names that need an escape in SystemVerilog.
 _KEYWORD_LIST = """
@@ -77,7 +78,21 @@ def plain_verilog(text: str) -> str:
         return names[escaped]
 
     text = _ESCAPED.sub(replace, text)
-    return "".join(_name_next_values(part) for part in _MODULE.split(text))
+    text = "".join(_name_next_values(part) for part in _MODULE.split(text))
+    return "\n".join(_wrapped(line) for line in text.split("\n"))
+
+
+def _wrapped(line: str) -> str:
+    """A long line broken behind commas; simulators limit the tokens of one line."""
+    if len(line) <= _LONGEST_LINE:
+        return line
+    lines, current = [], ""
+    for part in re.split(r"(?<=,) ?", line):
+        if current and len(current) + len(part) > _LONGEST_LINE:
+            lines.append(current)
+            current = "    "
+        current += part + (" " if part.endswith(",") else "")
+    return "\n".join(part.rstrip() for part in [*lines, current])
 
 
 def _name_next_values(module: str) -> str:

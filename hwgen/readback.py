@@ -28,11 +28,14 @@ class Port:
 
 
 def _parse(verilog: str):
-    from pyverilog.vparser.parser import VerilogParser  # builds parser tables; only needed here
+    from pyverilog.vparser.parser import ParseError, VerilogParser  # slow, and only needed here
 
     with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
         parser = VerilogParser(outputdir=str(cache_directory("pyverilog")))
-        return parser.parse(verilog, debug=0).description.definitions
+        try:
+            return parser.parse(verilog, debug=0).description.definitions
+        except ParseError as error:
+            raise RuntimeError(f"pyverilog cannot read the Verilog:{error}") from None
 
 
 def module_names(verilog: str) -> list[str]:
@@ -45,7 +48,7 @@ def read_ports(verilog: str, top: str) -> list[Port]:
 
     Raises
     ------
-    pyverilog.vparser.parser.ParseError
+    RuntimeError
         The text is not Verilog.
     KeyError
         There is no such module.

@@ -1,6 +1,5 @@
 """Readable Verilog of a design."""
 
-import contextlib
 import hashlib
 import os
 from functools import lru_cache
@@ -11,7 +10,7 @@ import designs
 import hwgen
 import mapping
 import templates
-from designs.cache import cache_directory
+from designs.cache import cache_directory, cache_failures, intact, keep_newest, publish
 from designs.spec import Design
 from hwgen.readable import plain_verilog
 from templates import template_path
@@ -20,6 +19,9 @@ __all__ = ["component_verilog", "design_verilog", "top_name"]
 
 # The Yosys of the wheel keeps the output the same on every machine.
 os.environ.setdefault("AMARANTH_USE_YOSYS", "builtin")
+
+
+_KEPT_TEXTS = 64
 
 
 def top_name(design: Design) -> str:
@@ -50,16 +52,28 @@ def design_verilog(design: Design) -> str:
     """Verilog of the whole accelerator; the same design gives the same text.
 
     The text is kept in the cache under the digest of the design and of the code that writes it.
+
+    Raises
+    ------
+    InputError
+        The cache folder cannot be used.
     """
-    path = cache_directory("verilog") / f"{top_name(design)}-{_key(design)}.v"
-    with contextlib.suppress(OSError):
-        return path.read_text(encoding="utf-8")
+    directory = cache_directory("verilog")
+    path = directory / f"{top_name(design)}-{_key(design)}.v"
+    with cache_failures():
+        if intact(path):
+            return path.read_text(encoding="utf-8")
     from hwgen.accelerator import Accelerator
 
     text = component_verilog(Accelerator(design), top_name(design))
     temporary = path.with_suffix(f".{os.getpid()}")
-    temporary.write_text(text, encoding="utf-8")
-    temporary.replace(path)
+    with cache_failures():
+        try:
+            temporary.write_text(text, encoding="utf-8")
+            publish(temporary, path)
+        finally:
+            temporary.unlink(missing_ok=True)
+        keep_newest(directory, ".v", _KEPT_TEXTS)
     return text
 
 

@@ -12,10 +12,10 @@ from designs.errors import InputError
 
 __all__ = ["WeightFormat", "list_formats", "parse_format", "storage_bits"]
 
-_NAME = re.compile(r"int([2-8])(_asym)?(?:_g([1-9][0-9]*))?")
+_NAME = re.compile(r"int([2-8])(_asym)?(?:_g([1-9][0-9]{0,8}))?")
 _ALLOWED = (
-    "int8 ... int2, with a scale group of any size G >= 1 as int4_gG, and asymmetric codes of "
-    "2 to 7 bits as int4_asym or int4_asym_gG"
+    "int8 ... int2, with a scale group of 1 to 999999999 elements as int4_gG, and asymmetric codes "
+    "of 2 to 7 bits as int4_asym or int4_asym_gG"
 )
 _SCALE_BITS = 8
 _CHANNEL_SCALE_BITS = 32

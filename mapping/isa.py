@@ -13,6 +13,8 @@ __all__ = [
     "FORMS",
     "HEADER",
     "INSTRUCTION_BITS",
+    "MOST_TOKENS",
+    "TOKEN_BITS",
     "Buffer",
     "Field",
     "Form",
@@ -20,6 +22,10 @@ __all__ = [
 ]
 
 INSTRUCTION_BITS = 256
+
+TOKEN_BITS = 8
+MOST_TOKENS = (1 << TOKEN_BITS) - 1
+"""Most tokens that may gather between two engines; one more is lost."""
 
 
 class Opcode(IntEnum):
@@ -131,7 +137,8 @@ FORMS: dict[Opcode, Form] = {
             Opcode.STORE,
             "store",
             "Write tiles of the output buffer to consecutive memory lines. Done when the last "
-            "line has left the buffer; memory may acknowledge it later.",
+            "line has left the buffer; memory may acknowledge it later, so only END orders a STORE "
+            "before a LOAD of the same lines.",
             (
                 Field("dram_line", 32, "first line in memory"),
                 Field("tile", 16, "first tile of the output buffer"),

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import templates
-from mapping.isa import FORMS, HEADER, INSTRUCTION_BITS, Form
+from mapping.isa import FORMS, HEADER, INSTRUCTION_BITS, MOST_TOKENS, Form
 
 __all__ = ["DOCUMENT", "render", "write"]
 
@@ -38,7 +38,7 @@ def render() -> str:
         }
         for opcode, form in FORMS.items()
     ]
-    return templates.render("isa.md.jinja", bits=INSTRUCTION_BITS, header=_rows(None), forms=forms)
+    return templates.render("isa.md.jinja", bits=INSTRUCTION_BITS, header=_rows(None), forms=forms, tokens=MOST_TOKENS)
 
 
 def write(path: Path = DOCUMENT) -> Path:

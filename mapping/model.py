@@ -15,6 +15,7 @@ __all__ = [
     "ACTIVATIONS",
     "FAMILIES",
     "LINEAR_KINDS",
+    "MOST",
     "NORMS",
     "LinearShape",
     "ModelSpec",
@@ -35,8 +36,19 @@ _POSITIVE_INTEGERS = (
     "vocab",
     "max_context",
 )
-# far above any model; a damaged file must not make lists of a billion layers
-_MOST_LAYERS = 10_000
+MOST = {
+    "layers": 10_000,
+    "hidden": 1 << 20,
+    "heads": 1 << 16,
+    "kv_heads": 1 << 16,
+    "head_dim": 1 << 16,
+    "ffn": 1 << 20,
+    "vocab": 1 << 22,
+    "max_context": 1 << 30,
+}
+"""Largest sizes, far above any model: a damaged file must not make arrays of a billion rows."""
+
+_LONGEST_QUERY = 1 << 20  # heads * head_dim
 _BOOLEANS = (
     "gated_mlp",
     "tied_embeddings",
@@ -85,7 +97,7 @@ class ModelSpec:
     family : str
         One of `FAMILIES`.
     layers, hidden, heads, kv_heads, head_dim, ffn, vocab : int
-        Positive, ``layers`` at most 10000; ``heads`` is a multiple of ``kv_heads``.
+        Positive, at most `MOST`; ``heads`` is a multiple of ``kv_heads``.
         ``heads * head_dim`` may differ from ``hidden`` (it does in Gemma 3).
     gated_mlp : bool
         ``down(activation(gate(x)) * up(x))`` when true, else ``down(activation(up(x)))``.
@@ -166,11 +178,12 @@ class ModelSpec:
         if not isinstance(self.name, str) or not self.name:
             raise InputError(where, "name", self.name, "a non-empty string")
         for field in _POSITIVE_INTEGERS:
-            _check_integer(where, field, getattr(self, field), 1)
-        if self.layers > _MOST_LAYERS:
-            raise InputError(where, "layers", self.layers, f"at most {_MOST_LAYERS}")
+            _check_integer(where, field, getattr(self, field), 1, MOST[field])
+        if self.heads * self.head_dim > _LONGEST_QUERY:
+            allowed = f"at most {_LONGEST_QUERY}"
+            raise InputError(where, "heads * head_dim", self.heads * self.head_dim, allowed)
         for field in ("sliding_window_pattern", "learned_positions"):
-            _check_integer(where, field, getattr(self, field), 0)
+            _check_integer(where, field, getattr(self, field), 0, 2 * MOST["max_context"])
         for field in _BOOLEANS:
             if not isinstance(getattr(self, field), bool):
                 raise InputError(where, field, getattr(self, field), "true or false")
@@ -185,7 +198,7 @@ class ModelSpec:
         if self.rotary_fraction > 1:
             raise InputError(where, "rotary_fraction", self.rotary_fraction, "0 < fraction <= 1")
         if self.sliding_window is not None:
-            _check_integer(where, "sliding_window", self.sliding_window, 1)
+            _check_integer(where, "sliding_window", self.sliding_window, 1, MOST["max_context"])
         if self.heads % self.kv_heads:
             raise InputError(where, "kv_heads", self.kv_heads, f"a divisor of heads = {self.heads}")
         if self.rope_theta is not None and self.rotary_dim % 2:
@@ -258,15 +271,19 @@ class ModelSpec:
         return self.attention_bias if kind in ("q", "k", "v", "o") else self.mlp_bias
 
 
-def _check_integer(where: str, field: str, value: object, least: int) -> None:
+def _check_integer(where: str, field: str, value: object, least: int, most: int) -> None:
     # bool is an int in Python, but `layers: true` in a config is a mistake
-    if isinstance(value, bool) or not isinstance(value, int) or value < least:
-        raise InputError(where, field, value, f"an integer >= {least}")
+    if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
+        raise InputError(where, field, value, f"an integer from {least} to {most}")
 
 
 def _check_positive(where: str, field: str, value: object) -> None:
     number = isinstance(value, int | float) and not isinstance(value, bool)
-    if not number or not math.isfinite(value) or value <= 0:  # type: ignore[arg-type, operator]
+    try:
+        right = number and math.isfinite(value) and value > 0  # type: ignore[arg-type, operator]
+    except OverflowError:  # an integer beyond the range of a float
+        right = False
+    if not right:
         raise InputError(where, field, value, "a finite number > 0")
 
 

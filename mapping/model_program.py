@@ -72,11 +72,20 @@ class ModelProgram:
         self.design, self.fmt, self.max_tokens = design, fmt, max_tokens
         self.layers: dict[str, Layer] = {}
         grain = region_alignment(design)
+        codes = sum(n * k * fmt.bits // 8 for _, n, k in layers)
+        if codes > design.dram.capacity_bytes:  # before anything is made for each layer
+            raise self._too_large(codes)
         line = 0
         for name, n, k in layers:
             if name in self.layers:
                 raise InputError("model", "layer", name, "each name once")
-            tiling = choose_weight_tiling(design, n, k, fmt)
+            try:
+                tiling = choose_weight_tiling(design, n, k, fmt)
+            except InputError as error:
+                if error.where != fmt.name:  # a group that does not divide K
+                    raise
+                allowed = f"{error.allowed} of {fmt.name}"
+                raise InputError("model", f"{name}: {error.field}", error.found, allowed) from None
             weights = int(weight_slot_lines(design, tiling).sum())
             scales = int(scale_slot_lines(design, tiling).sum())
             scale_line = align_up(line + weights, grain)
@@ -88,9 +97,11 @@ class ModelProgram:
         self.output_line = align_up(line + self._most_activation_lines(), grain)
         self.program_line = align_up(self.output_line + self._most_output_lines(), grain)
         if self.program_line >= capacity_lines(design):
-            found = self.program_line * design.line_bytes
-            allowed = f"at most dram.capacity_bytes = {design.dram.capacity_bytes}"
-            raise InputError(design.name, "bytes of the model", found, allowed)
+            raise self._too_large(self.program_line * design.line_bytes)
+
+    def _too_large(self, size: int) -> InputError:
+        allowed = f"at most dram.capacity_bytes = {self.design.dram.capacity_bytes}"
+        return InputError(self.design.name, "bytes of the model", size, allowed)
 
     def _most_activation_lines(self) -> int:
         """A bound over all layers and token counts: every token tile padded to whole lines."""

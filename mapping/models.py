@@ -73,6 +73,9 @@ def resolve_model(name_or_path: str | Path) -> ResolvedModel:
     """
     source = str(name_or_path)
     names = list_models()
+    allowed = f"{', '.join(names)}, a Hugging Face config.json or a .gguf file"
+    if not source or "\0" in source:
+        raise InputError("model", "", source, allowed)
     if source in names:
         with resources.as_file(resources.files("mapping.zoo") / f"{source}.json") as path:
             return ResolvedModel(read_config(path, source), source, None, _PACKAGES.get(source))
@@ -81,11 +84,9 @@ def resolve_model(name_or_path: str | Path) -> ResolvedModel:
         return ResolvedModel(read_gguf(path).spec, source, path)
     if path.suffix.lower() == ".json":
         return ResolvedModel(read_config(path), source)
-    if source and (path / "config.json").is_file():
+    if (path / "config.json").is_file():
         return ResolvedModel(read_config(path / "config.json"), source)
-    raise InputError(
-        "model", "", source, f"{', '.join(names)}, a Hugging Face config.json or a .gguf file"
-    )
+    raise InputError("model", "", source, allowed)
 
 
 def open_checkpoint(resolved: ResolvedModel) -> GgufModel:

@@ -210,6 +210,7 @@ def compile_gemm(
     InputError
         The design cannot run the product, or the regions overlap or exceed the memory.
     """
+    _check_capacity(design, shape, fmt)
     tiling, relative, lines = _scheduled(design, shape, fmt)
     if placement is None:
         starts, line = [], 0
@@ -219,6 +220,20 @@ def compile_gemm(
         placement = Placement(*starts)
     _check_placement(design, placement, lines)
     return GemmProgram(design, shape, fmt, tiling, placement, lines, relative)
+
+
+def _check_capacity(design: Design, shape: GemmShape, fmt: WeightFormat) -> None:
+    """Refuse what can never fit before instructions and addresses of it are made."""
+    size = {
+        "weights": shape.n * shape.k * fmt.bits // 8,
+        "activations": shape.m * shape.k,
+        "sums": shape.m * shape.n * design.unit.result_bytes,
+    }
+    if sum(size.values()) > design.dram.capacity_bytes:
+        what = ", ".join(f"{name} of {size[name]} bytes" for name in size)
+        found = f"{what} (M = {shape.m}, N = {shape.n}, K = {shape.k})"
+        allowed = f"at most {design.dram.capacity_bytes} bytes together"
+        raise InputError(design.name, "dram.capacity_bytes", found, allowed)
 
 
 def _check_placement(design: Design, placement: Placement, lines: Regions) -> None:

@@ -2,7 +2,9 @@
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from errno import EISDIR
 from pathlib import Path
 
 from designs.errors import InputError
@@ -21,7 +23,8 @@ def write_program(
 ) -> list[Path]:
     """Write ``program.bin``, ``program.lst`` and ``layout.json``.
 
-    Each file is written under a temporary name and renamed, so none is ever half-written.
+    All three are written under temporary names before the first is renamed, so none is ever
+    half-written, and when one cannot be written the old ones stay.
     ``program.bin`` holds the programs one after the other, each in whole fetch blocks.
 
     Parameters
@@ -70,18 +73,32 @@ def write_program(
         "layout.json": (json.dumps(description, indent=2) + "\n").encode(),
     }
     folder = Path(directory)
-    written = []
+    missing = [path for path in (folder, *folder.parents) if not os.path.lexists(path)]
+    files = {folder / f".{name}.{os.getpid()}": folder / name for name in contents}
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        for name, content in contents.items():
-            temporary = folder / f".{name}.{os.getpid()}"
-            try:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            for target in files.values():
+                if target.is_dir():
+                    raise IsADirectoryError(EISDIR, os.strerror(EISDIR), str(target))
+            for temporary, content in zip(files, contents.values(), strict=True):
                 temporary.write_bytes(content)
-                temporary.replace(folder / name)
-            finally:
-                temporary.unlink(missing_ok=True)
-            written.append(folder / name)
+            for temporary, target in files.items():
+                temporary.replace(target)
+        except BaseException:
+            _tidy(files, missing)
+            raise
     except OSError as error:
-        allowed = "a directory that can be written"
-        raise InputError(folder, "", error.strerror or str(error), allowed) from None
-    return written
+        place = error.filename or folder
+        allowed = "a directory and files in it that can be written"
+        raise InputError(place, "", error.strerror or str(error), allowed) from None
+    return list(files.values())
+
+
+def _tidy(temporaries: Iterable[Path], made: Iterable[Path]) -> None:
+    """Remove what an attempt left: its temporary files, and folders it made that are empty."""
+    with suppress(OSError):
+        for temporary in temporaries:
+            temporary.unlink(missing_ok=True)
+        for folder in made:
+            folder.rmdir()

@@ -10,7 +10,7 @@ import numpy as np
 from designs.errors import InputError
 from designs.spec import Design
 from mapping.instruction import Instruction
-from mapping.isa import Buffer, Opcode
+from mapping.isa import MOST_TOKENS, Buffer, Opcode
 from mapping.tiling import Tiling
 
 __all__ = ["Proof", "prove"]
@@ -138,6 +138,9 @@ class _Replay:
             tile = int(np.flatnonzero(self.tile_full)[0])
             raise InputError("program", f"output tile {tile}", "never stored", "a STORE of it")
         peaks = {f"{_ENGINES[a]}->{_ENGINES[b]}": n for (a, b), n in self.peaks.items()}
+        for name, peak in peaks.items():
+            if peak > MOST_TOKENS:
+                raise InputError("program", f"tokens {name}", peak, f"at most {MOST_TOKENS}")
         loads, multiplications, stores = self.counts
         return Proof(loads, multiplications, stores, peaks)
 
@@ -169,6 +172,11 @@ class _Replay:
 
     def _multiply(self, i: Instruction, clock: list[int]) -> None:
         unit, line = self.design.unit, self.design.line_bytes
+        if i.weight_bits not in unit.weight_bits:
+            allowed = f"one of {list(unit.weight_bits)}"
+            raise InputError("", "", f"weight_bits {i.weight_bits}", allowed)
+        if not min(i.n_tiles, i.m_tiles, i.k_steps, i.group_steps):
+            raise InputError("", "", "a count of 0", "n_tiles, m_tiles, k_steps, group_steps >= 1")
         if i.k_steps % i.group_steps:
             raise InputError("", "", f"group_steps {i.group_steps}", "a divisor of k_steps")
         size = i.n_tiles * i.k_steps * unit.weight_step_bytes(i.weight_bits)

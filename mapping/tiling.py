@@ -110,8 +110,6 @@ def _check_format(design: Design, k: int, fmt: WeightFormat) -> None:
         raise InputError(design.name, "weights", fmt.name, allowed + "no zero points")
     if fmt.bits not in unit.weight_bits:
         raise InputError(design.name, "weights", fmt.name, allowed + "no other code widths")
-    if unit.lanes_n * unit.lanes_k * fmt.bits % 8:
-        raise InputError(design.name, "unit.lanes_n", unit.lanes_n, "whole bytes of codes a step")
     if fmt.group is not None and fmt.group % unit.lanes_k:
         raise InputError(design.name, "weights", fmt.name, allowed + "steps of that many elements")
     if (fmt.group or 1) // unit.lanes_k >= _MATMUL["group_steps"]:
@@ -124,6 +122,11 @@ def _check_format(design: Design, k: int, fmt: WeightFormat) -> None:
 
 def _align(size: int, grain: int) -> int:
     return -(-size // grain) * grain
+
+
+def _power_of_two(size: int) -> int:
+    """The smallest buffer of at least ``size`` bytes: buffers are powers of two."""
+    return 1 << (size - 1).bit_length()
 
 
 def _weight_grain(design: Design) -> int:
@@ -232,7 +235,7 @@ def _choose_blocks(design: Design, weights: WeightTiling, tiles: int) -> tuple[S
             design.name,
             "buffers.activation_bytes",
             design.buffers.activation_bytes,
-            f"at least {_align(tile_bytes, grain)} bytes for K = {weights.k}",
+            f"at least {_power_of_two(_align(tile_bytes, grain))} bytes for K = {weights.k}",
         )
     best: tuple[float, Split, int] | None = None
     for slots in (1, 2):
@@ -287,8 +290,8 @@ def _choose_emission(design: Design, weights: WeightTiling, tokens: int) -> tupl
 def _too_small(design: Design, fmt: WeightFormat, k: int, unit_steps: int) -> InputError:
     """The error for a buffer that cannot hold two slots of one unit of K."""
     step = unit_steps * design.unit.weight_step_bytes(fmt.bits)
-    weight = _FEWEST_SLOTS * _align(step, _weight_grain(design))
-    scale = _FEWEST_SLOTS * _scale_grain(design)
+    weight = _power_of_two(_FEWEST_SLOTS * _align(step, _weight_grain(design)))
+    scale = _power_of_two(_FEWEST_SLOTS * _scale_grain(design))
     what = f"a group of {fmt.group}" if fmt.group else "a step"
     if design.buffers.weight_bytes < weight:
         allowed = f"at least {weight} bytes for two slots of {what} of {fmt.name} and K = {k}"

@@ -1,317 +1,66 @@
-"""The command line: arguments in, a table or JSON out, and the exit status.
+"""The command line as a process: standard streams, one line for what went wrong, exit status.
 
-Exit status: 0; 1 for a failed check, build or hardware run; 2 for wrong input. The last two are
-told in one line on standard error. Commands import what they need when they run, so that
-``silicast --help`` and the lists are quick.
+Exit status: 0; 1 for a failed check, build or hardware run, or output that cannot be written; 2
+for wrong input; 130 when interrupted. All but the first are told in one line on standard error.
 """
 
 import os
-import re
 import sys
 from collections.abc import Sequence
-from typing import Annotated, Any, NoReturn
+from typing import NoReturn
 
-import typer
+__all__ = ["main"]
 
-from designs.errors import InputError
-from silicast.errors import FailedCheck
-from silicast.output import check_json_target, write_json
-from silicast.terminal import TerminalProgress
-
-__all__ = ["app", "main"]
-
-app = typer.Typer(
-    name="silicast",
-    help="Cast a language model into silicon: simulate an accelerator, generate it, prove it.",
-    add_completion=False,
-    rich_markup_mode=None,
-    pretty_exceptions_enable=False,
-)
-
-_PREFILL, _DECODE = 256, 20
-_INTEGER = re.compile(r"[+-]?[0-9]{1,18}", re.ASCII)
-_SIZE = re.compile(r"([0-9]{1,9})[xX]([0-9]{1,9})[xX]([0-9]{1,9})")
-
-Model = Annotated[
-    str,
-    typer.Argument(
-        metavar="MODEL",
-        help="Built-in name, Hugging Face config.json or .gguf file.",
-        show_default=False,
-    ),
-]
-DesignName = Annotated[
-    str,
-    typer.Argument(metavar="DESIGN", help="Library name or TOML file.", show_default=False),
-]
-Weights = Annotated[
-    str, typer.Option(metavar="FORMAT", help="Weight format, see `silicast formats`.")
-]
-Activations = Annotated[str, typer.Option(metavar="FORMAT", help="Activation format: int8.")]
-Json = Annotated[
-    str | None,
-    typer.Option("--json", metavar="FILE|-", help="Write the result as JSON; - is stdout."),
-]
-Listed = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-Output = Annotated[
-    str, typer.Option("--output", "-o", metavar="DIR", help="Folder.", show_default=False)
-]
+_INTERRUPTED = 130
 
 
-def _choose(option: str, value: str, *allowed: str) -> None:
-    if value not in allowed:
-        raise InputError(option, "", value, ", ".join(allowed))
+def _open_streams() -> None:
+    """Stand in for closed standard streams: writing to standard output fails, as it should."""
+    if sys.stdout is None:
+        sys.stdout = os.fdopen(os.open(os.devnull, os.O_RDONLY), "w")
+    if sys.stderr is None:
+        sys.stderr = open(os.devnull, "w")  # noqa: SIM115 - open until the process ends
 
 
-def _integer(option: str, text: str, low: int) -> int:
-    """An option's value; typer's own message would not say what was found."""
-    if not _INTEGER.fullmatch(text) or int(text) < low:
-        raise InputError(option, "", text, f"an integer >= {low}")
-    return int(text)
+def _discard(stream: int) -> None:
+    """Send what is left in a stream's buffer nowhere, so that leaving does not fail again."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream)
 
 
-def _finish(passed: bool) -> None:
-    if not passed:
-        raise typer.Exit(1)
+def _run(arguments: list[str]) -> tuple[int, str]:
+    """Exit status of a command, and the line to tell."""
+    from designs.errors import InputError
+    from silicast.commands import app, usage_line
+    from silicast.errors import FailedCheck
 
+    try:
+        from typer.main import get_command
 
-@app.callback(invoke_without_command=True)
-def _front(
-    context: typer.Context,
-    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
-) -> None:
-    if version:
-        import silicast
-
-        print(f"silicast {silicast.__version__}")
-        raise typer.Exit
-    if context.invoked_subcommand is None:
-        print(context.get_help())
-        raise typer.Exit
-
-
-@app.command()
-def models(as_json: Listed = False) -> None:
-    """List the built-in models."""
-    from silicast.listing import models as list_all
-
-    _list(
-        as_json,
-        "models",
-        list_all(),
-        {
-            "name": "name",
-            "layers": "layers",
-            "hidden": "hidden",
-            "ffn": "FFN",
-            "heads": "heads",
-            "kv_heads": "KV heads",
-            "vocab": "vocabulary",
-            "max_context": "context",
-            "parameters": "parameters",
-            "has_weights": "weights",
-        },
-    )
-
-
-@app.command()
-def designs(as_json: Listed = False) -> None:
-    """List the designs of the library."""
-    from silicast.listing import designs as list_all
-
-    _list(
-        as_json,
-        "designs",
-        list_all(),
-        {
-            "name": "name",
-            "unit": "unit",
-            "macs": "MACs",
-            "weight_bits": "weight bits",
-            "frequency_hz": "Hz",
-            "dram_bytes_per_second": "DRAM B/s",
-            "description": "what it is",
-        },
-    )
-
-
-@app.command()
-def formats(as_json: Listed = False) -> None:
-    """List the usual weight formats; any width and group of the same pattern is accepted."""
-    from silicast.listing import formats as list_all
-
-    _list(
-        as_json,
-        "formats",
-        list_all(),
-        {
-            "name": "name",
-            "bits": "bits",
-            "group": "group",
-            "asymmetric": "asymmetric",
-            "bits_per_weight": "bits a weight",
-        },
-    )
-
-
-def _list(as_json: bool, title: str, rows: list[dict], columns: dict[str, str]) -> None:
-    if as_json:
-        write_json("-", rows)
-        return
-    from silicast.report import print_rows
-
-    print_rows(title, rows, columns)
-
-
-@app.command()
-def simulate(
-    model: Model,
-    design: DesignName,
-    prefill: Annotated[
-        str | None,
-        typer.Option(metavar="P", help=f"Tokens of the prompt; {_PREFILL}, or 0 with --context."),
-    ] = None,
-    decode: Annotated[
-        str | None,
-        typer.Option(metavar="D", help=f"Tokens to generate; {_DECODE}, or 1 with --context."),
-    ] = None,
-    context: Annotated[
-        str | None,
-        typer.Option(metavar="C", help="Tokens before the first decoded one, with --prefill 0."),
-    ] = None,
-    batch: Annotated[str, typer.Option(metavar="B", help="Sequences computed together.")] = "1",
-    weights: Weights = "int8",
-    activations: Activations = "int8",
-    json: Json = None,
-) -> None:
-    """Simulate the linear layers of a model on a design: cycles, traffic and reasons."""
-    _choose("--activations", activations, "int8")
-    check_json_target(json)
-    from silicast.simulation import simulate as simulate_on
-
-    if prefill is None:
-        prefill = "0" if context is not None else str(_PREFILL)
-    if decode is None:
-        decode = "1" if context is not None else str(_DECODE)
-    result = simulate_on(
-        model,
-        design,
-        _integer("--prefill", prefill, 0),
-        _integer("--decode", decode, 0),
-        _integer("--context", context, 1) if context is not None else None,
-        _integer("--batch", batch, 1),
-        weights,
-    )
-    write_json(json, result.to_dict())
-    if json != "-":
-        from silicast.report import print_simulation
-
-        print_simulation(result)
-
-
-@app.command("compile")
-def compile_(
-    model: Model,
-    design: DesignName,
-    output: Output,
-    weights: Weights = "int8",
-    tokens: Annotated[str, typer.Option(metavar="M", help="Rows of a pass: 1 to decode.")] = "1",
-) -> None:
-    """Write the program of every distinct linear operator: binary, listing and layout."""
-    count = _integer("--tokens", tokens, 1)
-    from silicast.building import compile_model
-
-    for path in compile_model(model, design, output, weights, count):
-        print(path)
-
-
-@app.command()
-def generate(
-    design: DesignName,
-    output: Output,
-    target: Annotated[str, typer.Option(help="What to generate: verilog.")] = "verilog",
-) -> None:
-    """Write the Verilog project of a design with its manifest."""
-    _choose("--target", target, "verilog")
-    from silicast.building import generate as generate_into
-
-    with TerminalProgress() as progress:
-        progress.stage(f"generating {design}")
-        generate_into(design, output)
-    print(output)
-
-
-@app.command()
-def verify(
-    design: DesignName,
-    gemm: Annotated[
-        str, typer.Option(metavar="MxNxK", help="Tokens, output features, reduction.")
-    ] = "6x200x512",
-    weights: Weights = "int8",
-    activations: Activations = "int8",
-    seed: Annotated[str, typer.Option(metavar="S", help="Of the random values.")] = "0",
-    backend: Annotated[str, typer.Option(help="What is verified: rtl.")] = "rtl",
-    simulator: Annotated[str, typer.Option(help="RTL simulator: verilator.")] = "verilator",
-    json: Json = None,
-) -> None:
-    """Run a random product on the generated RTL; compare every sum and the cycles."""
-    _choose("--activations", activations, "int8")
-    _choose("--backend", backend, "rtl")
-    _choose("--simulator", simulator, "verilator")
-    match = _SIZE.fullmatch(gemm)
-    if match is None:
-        allowed = "MxNxK with integers from 1 to 999999999, e.g. 6x200x512"
-        raise InputError("--gemm", "", gemm, allowed)
-    number = _integer("--seed", seed, 0)
-    check_json_target(json)
-    from silicast.verification import verify as verify_on
-
-    m, n, k = (int(size) for size in match.groups())
-    with TerminalProgress() as progress:
-        result = verify_on(design, m, n, k, weights, number, progress)
-    write_json(json, result.to_dict())
-    if json != "-":
-        from silicast.report import print_verification
-
-        print_verification(result)
-    _finish(result.passed)
-
-
-@app.command()
-def run(
-    model: Model,
-    design: DesignName,
-    prompt: Annotated[str, typer.Option(help="Text to continue.", show_default=False)],
-    tokens: Annotated[
-        str, typer.Option(metavar="N", help="Most tokens to generate.", show_default=False)
-    ],
-    weights: Weights = "int8",
-    backend: Annotated[str, typer.Option(help="rtl, checked by golden; or golden.")] = "rtl",
-    json: Json = None,
-) -> None:
-    """Generate text with every linear layer on the accelerator, every sum checked."""
-    _choose("--backend", backend, "rtl", "golden")
-    count = _integer("--tokens", tokens, 1)
-    check_json_target(json)
-    from silicast.execution import run as run_on
-
-    with TerminalProgress() as progress:
-        result = run_on(model, design, prompt, count, weights, backend, progress)
-    write_json(json, result.to_dict())
-    if json != "-":
-        from silicast.report import print_run
-
-        print_run(result)
-    _finish(result.passed)
-
-
-def _usage_line(error: Any) -> str:
-    """A wrong command line in one line, with what would have been accepted."""
-    message = " ".join(error.format_message().split())
-    if message.startswith("No such command"):
-        names = typer.main.get_command(app).list_commands(error.ctx)  # type: ignore[attr-defined]
-        return f"{message.rstrip('.')}; allowed: {', '.join(names)}"
-    return message
+        command = get_command(app)
+        result = command.main(arguments, prog_name="silicast", standalone_mode=False)
+        sys.stdout.flush()
+        status = result if isinstance(result, int) else 0
+        return status, "interrupted" if status == _INTERRUPTED else ""
+    except InputError as error:
+        return 2, str(error)
+    except FailedCheck as error:
+        return 1, str(error)
+    except MemoryError:
+        return 1, "not enough memory on this machine"
+    except BrokenPipeError:  # the reader of a pipe left; nothing more can be told
+        _discard(sys.stdout.fileno())
+        return 1, ""
+    except OSError as error:
+        if error.filename is None:
+            _discard(sys.stdout.fileno())
+        place = "standard output" if error.filename is None else error.filename
+        return 1, f"{place}: {error.strerror or error}"
+    except Exception as error:
+        if type(error).__name__ == "Abort":  # typer's, at the end of a terminal's input
+            return _INTERRUPTED, "interrupted"
+        if not hasattr(error, "format_message"):  # a wrong command line, whatever typer's version
+            raise
+        return 2, usage_line(error)
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
@@ -322,29 +71,14 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     arguments : sequence of str, optional
         By default those of the process.
     """
-    given = list(sys.argv[1:] if arguments is None else arguments)
-    status, message = 0, ""
     try:
-        result = typer.main.get_command(app).main(
-            given, prog_name="silicast", standalone_mode=False
-        )
-        status = result if isinstance(result, int) else 0
-        sys.stdout.flush()
-    except InputError as error:
-        status, message = 2, str(error)
-    except FailedCheck as error:
-        status, message = 1, str(error)
-    except (KeyboardInterrupt, typer.Abort):
-        status, message = 130, "interrupted"
-    except MemoryError:
-        status, message = 1, "not enough memory on this machine"
-    except BrokenPipeError:  # the reader of a pipe left; nothing more can be told
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        status = 1
-    except Exception as error:
-        if not hasattr(error, "format_message"):  # a wrong command line, whatever typer's version
-            raise
-        status, message = 2, _usage_line(error)
+        _open_streams()
+        status, message = _run(list(sys.argv[1:] if arguments is None else arguments))
+    except KeyboardInterrupt:
+        status, message = _INTERRUPTED, "interrupted"
     if message:
-        print(f"silicast: {message}", file=sys.stderr)
+        try:
+            print(f"silicast: {message}", file=sys.stderr, flush=True)
+        except OSError:
+            _discard(sys.stderr.fileno())
     sys.exit(status)

@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from designs.errors import InputError
+from designs.files import named_after_file
 from designs.spec import Design
 from mapping.formats import WeightFormat
 from mapping.models import ResolvedModel, open_checkpoint, resolve_model
@@ -121,11 +122,14 @@ def run(
         The build failed, or the hardware did not finish.
     """
     begin = time.perf_counter()
+    given = design
     design, fmt, progress = as_design(design), as_format(weights), progress or Progress()
     if backend not in BACKENDS:
         raise InputError("run", "backend", backend, ", ".join(BACKENDS))
     if isinstance(tokens, bool) or not isinstance(tokens, int) or tokens < 1:
         raise InputError("run", "tokens", tokens, "an integer >= 1")
+    if not isinstance(prompt, str):
+        raise InputError("run", "prompt", prompt, "a string")
     resolved = model if isinstance(model, ResolvedModel) else resolve_model(model)
     progress.stage(f"opening {resolved.spec.name}")
     checkpoint = open_checkpoint(resolved)
@@ -135,10 +139,14 @@ def run(
     if not prompt_ids:
         raise InputError("run", "prompt", prompt, "text of at least one token")
     if len(prompt_ids) + tokens - 1 > spec.max_context:
-        found = f"{len(prompt_ids)} of the prompt and {tokens} new ones"
-        raise InputError(f"model {spec.name}", "tokens", found, f"{spec.max_context} together")
+        allowed = (
+            f"1 to {max(spec.max_context + 1 - len(prompt_ids), 0)}: the prompt has "
+            f"{len(prompt_ids)} tokens and {spec.name} has {spec.max_context} positions"
+        )
+        raise InputError("run", "tokens", tokens, allowed)
 
-    prepared = prepare(checkpoint, design, fmt, progress)
+    with named_after_file(given):
+        prepared = prepare(checkpoint, design, fmt, progress)
     shapes = {shape.name: shape for shape in spec.linear_layers()}
     written: list[int] = []
 
@@ -148,7 +156,7 @@ def run(
 
     with LinearLayers(prepared, shapes, backend, progress) as linear:
         decoder = Gemma3Decoder(checkpoint, linear)
-        progress.stage(f"generating on {backend}", tokens * len(shapes))
+        progress.stage(f"generating on {backend}: linear layers", tokens * len(shapes))
         token_ids = decoder.generate(prompt_ids, tokens, show)
 
     operators = list(linear.operators.values())

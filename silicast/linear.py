@@ -38,6 +38,8 @@ class OperatorRun:
     ----------
     name : str
         ``layers.*.q`` and so on, or ``lm_head``.
+    phase : str
+        ``prefill`` or ``decode``.
     kind : str
         ``q``, ``k``, ... ``lm_head``.
     m, n, k : int
@@ -57,6 +59,7 @@ class OperatorRun:
     """
 
     name: str
+    phase: str
     kind: str
     m: int
     n: int
@@ -97,7 +100,7 @@ class LinearLayers:
         backend: str,
         progress: Progress,
     ) -> None:
-        self.operators: dict[tuple[str, GemmShape], OperatorRun] = {}
+        self.operators: dict[tuple[str, str, GemmShape], OperatorRun] = {}
         self.pass_cycles: list[int] = []
         self.rtl_seconds = 0.0
         self._prepared, self._shapes, self._progress = prepared, shapes, progress
@@ -183,11 +186,24 @@ class LinearLayers:
         shape, linear = program.shape, self._shapes[name]
         cycles = simulate_gemm(program.design, shape, program.fmt).cycles
         self._cycles += cycles
-        key = linear.kind, shape
+        phase = "decode" if self.pass_cycles else "prefill"
+        key = phase, linear.kind, shape
         if key not in self.operators:
             shown = f"layers.*.{linear.kind}" if name.startswith("layers.") else name
             self.operators[key] = OperatorRun(
-                shown, linear.kind, shape.m, shape.n, shape.k, 0, cycles, None, None, 0, 0, True
+                name=shown,
+                phase=phase,
+                kind=linear.kind,
+                m=shape.m,
+                n=shape.n,
+                k=shape.k,
+                count=0,
+                cycles_simulated=cycles,
+                cycles_rtl=None,
+                total_cycles_rtl=None,
+                outputs=0,
+                mismatched_outputs=0,
+                cycles_ok=True,
             )
         run = self.operators[key]
         run.count += 1

@@ -1,8 +1,11 @@
 """What there is: built-in models, library designs and weight formats, as plain values."""
 
+from designs.errors import InputError
 from designs.files import library_names, load_design
-from mapping.formats import list_formats, storage_bits
+from designs.spec import Design
+from mapping.formats import WeightFormat, list_formats, storage_bits
 from mapping.models import list_models, resolve_model
+from mapping.tiling import choose_weight_tiling
 
 __all__ = ["designs", "formats", "models"]
 
@@ -65,7 +68,11 @@ def designs() -> list[dict]:
 
 
 def formats() -> list[dict]:
-    """The usual weight formats; ``bits_per_weight`` counts scales and zero points at K = 4096."""
+    """The usual weight formats, and the library designs that run them.
+
+    ``bits_per_weight`` counts scales and zero points at K = 4096.
+    """
+    library = [load_design(name) for name in library_names()]
     return [
         {
             "name": fmt.name,
@@ -75,6 +82,15 @@ def formats() -> list[dict]:
             "lowest_code": fmt.lowest,
             "highest_code": fmt.highest,
             "bits_per_weight": storage_bits(fmt, _SAMPLE, _SAMPLE) / _SAMPLE**2,
+            "designs": [design.name for design in library if _runs(design, fmt)],
         }
         for fmt in list_formats()
     ]
+
+
+def _runs(design: Design, fmt: WeightFormat) -> bool:
+    try:
+        choose_weight_tiling(design, _SAMPLE, _SAMPLE, fmt)
+    except InputError:
+        return False
+    return True

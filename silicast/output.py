@@ -24,7 +24,11 @@ def check_json_target(target: str | None) -> None:
     if target is None or target == "-":
         return
     path = Path(target)
-    if not target or path.is_dir() or not os.access(path.parent, os.W_OK):
+    try:
+        right = bool(target) and not path.is_dir() and os.access(path.parent, os.W_OK)
+    except (OSError, ValueError):
+        right = False
+    if not right:
         raise InputError("--json", "", target, _ALLOWED)
 
 
@@ -48,8 +52,9 @@ def write_json(target: str | None, result: Any) -> None:
         return
     text = json.dumps(result, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
     if target == "-":
-        sys.stdout.buffer.write(text.encode())
-        sys.stdout.flush()
+        if sys.stdout is not None:
+            sys.stdout.buffer.write(text.encode())
+            sys.stdout.flush()
         return
     path = Path(target).resolve()
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
@@ -62,5 +67,6 @@ def write_json(target: str | None, result: Any) -> None:
             temporary.replace(path)
         finally:
             temporary.unlink(missing_ok=True)
-    except OSError:
-        raise InputError("--json", "", target, _ALLOWED) from None
+    except OSError as error:
+        allowed = f"{_ALLOWED} ({error.strerror or error})"
+        raise InputError("--json", "", target, allowed) from None

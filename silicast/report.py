@@ -4,7 +4,9 @@ import sys
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from rich.cells import cell_len
 from rich.console import Console
+from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
@@ -15,6 +17,17 @@ from sim.model import ModelResult
 
 __all__ = ["print_rows", "print_run", "print_simulation", "print_verification"]
 
+_WIDEST = 10_000
+_NARROWEST_PROSE = 24
+_PHASES = (
+    "the prefill's lm_head gives the first new token; decode counts the passes after it, each "
+    "of which gives one more"
+)
+_SHARES = (
+    '"compute" is every cycle the unit is fed, also when memory is busy too, so an operator can '
+    "be bound by memory and mostly compute; with one token a pass the lanes of the other tokens "
+    'are idle ("lanes used")'
+)
 _PREFIXES = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
 
 
@@ -33,8 +46,8 @@ def _words(key: str) -> str:
 
 
 def _console() -> Console:
-    """Standard output; wide enough for every column when it is no terminal."""
-    return Console() if sys.stdout.isatty() else Console(width=160, highlight=False)
+    """Standard output; a fixed width when it is no terminal."""
+    return Console(highlight=False) if sys.stdout.isatty() else Console(width=160, highlight=False)
 
 
 def _table(title: str, columns: Iterable[str], text_columns: int = 1) -> Table:
@@ -42,8 +55,26 @@ def _table(title: str, columns: Iterable[str], text_columns: int = 1) -> Table:
     table.header_style = "bold"
     for index, column in enumerate(columns):
         text = index < text_columns
-        table.add_column(column, justify="left" if text else "right", no_wrap=text)
+        # a header of several words takes as many lines, the column is as narrow as its figures
+        header = column if text else column.replace(" ", "\n")
+        table.add_column(header, justify="left" if text else "right", no_wrap=True)
     return table
+
+
+def _print(console: Console, table: Table, prose: int | None = None) -> None:
+    """A table of which no figure is ever cut: only column ``prose`` is wrapped to fit.
+
+    A terminal that is still too narrow wraps the lines itself.
+    """
+    wide = console.options.update(width=_WIDEST)
+    width = Measurement.get(console, wide, table).maximum
+    if prose is not None and width > console.width:
+        column = table.columns[prose]
+        words = max(cell_len(str(cell)) for cell in column.cells)
+        column.no_wrap = False
+        column.width = max(_NARROWEST_PROSE, words - (width - console.width))
+        width = Measurement.get(console, wide, table).maximum
+    Console(width=max(width, console.width), highlight=False).print(table)
 
 
 def print_rows(title: str, rows: list[dict], columns: Mapping[str, str]) -> None:
@@ -60,11 +91,13 @@ def print_rows(title: str, rows: list[dict], columns: Mapping[str, str]) -> None
     """
     table = _table(title, columns.values())
     for column, key in zip(table.columns, columns, strict=True):
-        if all(isinstance(row[key], str) for row in rows):
-            column.justify = "left"
+        if all(isinstance(row[key], str | list) for row in rows):
+            column.justify, column.header = "left", columns[key]
     for row in rows:
         table.add_row(*(_cell(row[key]) for key in columns))
-    _console().print(table)
+    last = rows[0][list(columns)[-1]] if rows else None
+    prose = len(columns) - 1 if isinstance(last, str | list) else None
+    _print(_console(), table, prose)
 
 
 def _cell(value: Any) -> Text:
@@ -73,7 +106,7 @@ def _cell(value: Any) -> Text:
     if isinstance(value, float) or (isinstance(value, int) and value >= 1_000_000):
         return Text(_scaled(value))
     if isinstance(value, list):
-        return Text(", ".join(map(str, value)))
+        return Text(", ".join(map(str, value)) or "-")
     return Text("-" if value is None else str(value))
 
 
@@ -93,19 +126,23 @@ def print_simulation(result: ModelResult) -> None:
                 _scaled(phase.dram_bytes, "B"),
                 f"{phase.utilization:.1%}",
             )
-    console.print(table)
+    _print(console, table)
+    console.print(Text(_PHASES, style="dim"))
     console.print()
-    columns = ("operator", "phase", "bound", "M", "N", "K", "count", "cycles of one", "cycles")
+    sizes = ("M", "N", "K", "count")
+    columns = ("operator", "phase", "bound", *sizes, "cycles of one", "cycles", "lanes used")
     table = _table("linear operators", columns, 3)
     shares = _table("cycles by reason", ("operator", "phase", *map(_words, REASONS)), 2)
     for o in result.operators:
-        sizes = (str(o.m), str(o.n), str(o.k), str(o.count))
-        table.add_row(o.name, o.phase, o.bound, *sizes, f"{o.cycles:,}", f"{o.total_cycles:,}")
+        figures = (str(o.m), str(o.n), str(o.k), str(o.count))
+        cycles = (f"{o.cycles:,}", f"{o.total_cycles:,}", f"{o.lane_occupancy:.1%}")
+        table.add_row(o.name, o.phase, o.bound, *figures, *cycles)
         parts = (f"{o.reasons[reason] / o.cycles:.1%}" for reason in REASONS)
         shares.add_row(o.name, o.phase, *parts)
-    console.print(table)
+    _print(console, table)
     console.print()
-    console.print(shares)
+    _print(console, shares)
+    console.print(Text(_SHARES, style="dim"))
     console.print()
     for what, why in result.not_modelled.items():
         console.print(Text(f"not in these figures: {what} ({why})", style="dim"))
@@ -129,9 +166,9 @@ def print_verification(result: VerifyResult) -> None:
         f"{difference:+,}" if difference else "0",
         f"{result.cycle_limit:,}",
     )
-    console.print(table)
+    _print(console, table)
     outputs = f"{result.mismatched_outputs:,} of {result.outputs:,} sums of the RTL differ from the"
-    golden = f"{result.golden_mismatches:,} of the golden model's from the arithmetic contract"
+    golden = f"{result.golden_mismatches:,} of the golden model's from the exact integer result"
     console.print(Text(f"{outputs} golden model's, {golden}"))
     for reason, cycles in result.reasons.items():
         if cycles:
@@ -144,9 +181,9 @@ def print_run(result: RunResult) -> None:
     console = _console()
     console.print(Text(result.prompt, style="dim") + Text(result.text, style="bold"))
     console.print()
-    columns = ("operator", "M", "N", "K", "count", "simulated", "RTL", "difference")
+    columns = ("operator", "phase", "M", "N", "K", "count", "simulated", "RTL", "difference")
     title = f"{result.model} on {result.design}, {result.backend}: cycles of one execution"
-    table = _table(title, (*columns, "mismatches"))
+    table = _table(title, (*columns, "mismatches"), 2)
     for o in result.operators:
         found = ("-", "-", "-")
         if o.cycles_rtl is not None:
@@ -154,8 +191,8 @@ def print_run(result: RunResult) -> None:
             shown = f"{difference:+,}" if difference else "0"
             found = (f"{o.cycles_rtl:,}", shown, f"{o.mismatched_outputs:,}")
         sizes = (str(o.m), str(o.n), str(o.k), str(o.count))
-        table.add_row(o.name, *sizes, f"{o.cycles_simulated:,}", *found)
-    console.print(table)
+        table.add_row(o.name, o.phase, *sizes, f"{o.cycles_simulated:,}", *found)
+    _print(console, table)
     console.print()
     if result.backend == "rtl":
         verdict = "passed" if result.passed else "FAILED"

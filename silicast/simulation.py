@@ -2,11 +2,13 @@
 
 from pathlib import Path
 
-from designs.files import load_design
+from designs.files import load_design, named_after_file
 from designs.spec import Design
 from mapping.formats import WeightFormat, parse_format
+from mapping.graph import build_graph, shared_shapes
 from mapping.model import ModelSpec
 from mapping.models import ResolvedModel, resolve_model
+from silicast.progress import Progress
 from sim.model import ModelResult, simulate_model
 
 __all__ = ["as_design", "as_format", "as_spec", "load_model", "simulate"]
@@ -48,6 +50,7 @@ def simulate(
     context: int | None = None,
     batch: int = 1,
     weights: WeightFormat | str = "int8",
+    progress: Progress | None = None,
 ) -> ModelResult:
     """Cycles, traffic and reasons of a model's linear layers on a design.
 
@@ -58,9 +61,12 @@ def simulate(
     design : Design, str or Path
         The accelerator, its library name or its TOML file.
     prefill, decode, context, batch : int
-        As `sim.model.simulate_model`.
+        As `sim.model.simulate_model`: the prefill's ``lm_head`` gives the first new token, and
+        ``decode`` counts the decode passes after it.
     weights : WeightFormat or str
         Number format of all linear layers.
+    progress : Progress, optional
+        Told of each distinct operator.
 
     Returns
     -------
@@ -71,6 +77,12 @@ def simulate(
     InputError
         An argument is wrong, or the design cannot run the model.
     """
-    return simulate_model(
-        as_spec(model), as_design(design), as_format(weights), prefill, decode, context, batch
-    )
+    spec, accelerator, fmt = as_spec(model), as_design(design), as_format(weights)
+    progress = progress or Progress()
+    phases = bool(prefill) + bool(decode)
+    steps = phases * len(shared_shapes(build_graph(spec)))
+    progress.stage(f"simulating {spec.name} on {accelerator.name}: operators", steps)
+    with named_after_file(design):
+        return simulate_model(
+            spec, accelerator, fmt, prefill, decode, context, batch, progress.advance
+        )

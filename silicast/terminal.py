@@ -8,6 +8,10 @@ from silicast.progress import Progress
 
 __all__ = ["TerminalProgress"]
 
+_SHORTEST_TITLE = 20
+_BAR = 41
+_FIGURES = 26  # spinner, steps of the stage, elapsed time, and the spaces between them
+
 
 class TerminalProgress(Progress):
     """A status line or a bar of the current stage, and below it the text as it grows.
@@ -20,10 +24,10 @@ class TerminalProgress(Progress):
         self._live: Any = None
         self._bar: Any = None
         self._task: Any = None
-        self._text = ""
+        self._room = 0
 
     def __enter__(self) -> "TerminalProgress":
-        if sys.stderr.isatty():
+        if sys.stderr is not None and sys.stderr.isatty():
             from rich.console import Console
             from rich.live import Live
             from rich.progress import (
@@ -35,14 +39,19 @@ class TerminalProgress(Progress):
                 TimeElapsedColumn,
             )
 
+            console = Console(stderr=True)
+            # what is left of the line for the title: figures and time are never cut
+            self._room = max(_SHORTEST_TITLE, console.width - _FIGURES)
+            bar = [BarColumn()] if self._room >= _BAR + _SHORTEST_TITLE else []
+            self._room -= _BAR * len(bar)
             self._bar = Progress(
                 SpinnerColumn(),
-                TextColumn("{task.description}"),
-                BarColumn(),
+                TextColumn("{task.description}", markup=False),
+                *bar,
                 MofNCompleteColumn(),
                 TimeElapsedColumn(),
+                console=console,
             )
-            console = Console(stderr=True)
             self._live = Live(self._bar, console=console, transient=True, redirect_stdout=False)
             self._live.start()
         return self
@@ -62,7 +71,8 @@ class TerminalProgress(Progress):
             return
         if self._task is not None:
             self._bar.remove_task(self._task)
-        self._task = self._bar.add_task(title, total=steps)
+        shown = title if len(title) <= self._room else f"{title[: self._room - 1]}…"
+        self._task = self._bar.add_task(shown, total=steps)
 
     def advance(self) -> None:
         """Move the bar on by one step."""

@@ -1,4 +1,4 @@
-"""One random matrix product on every executor: contract, golden model, timeline and RTL."""
+"""One random matrix product on every executor: integers, golden model, timeline and RTL."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from designs.errors import InputError
+from designs.files import named_after_file
 from designs.spec import Design
 from mapping.formats import WeightFormat
 from mapping.program import check, compile_gemm
@@ -55,7 +56,7 @@ class VerifyResult:
     outputs, mismatched_outputs : int
         Sums compared, and those in which RTL and golden model differ.
     golden_mismatches : int
-        Sums in which the golden model and the arithmetic contract differ.
+        Sums in which the golden model and the exact integer result differ.
     cycles_simulated, cycles_rtl : int
         Of the timeline and of the hardware's own counter.
     cycle_limit : int
@@ -157,14 +158,17 @@ def verify(
     FailedCheck
         The program is not safe, the build failed, or the hardware did not finish.
     """
+    given = design
     design, fmt, progress = as_design(design), as_format(weights), progress or Progress()
     if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
         raise InputError("verify", "seed", seed, "an integer >= 0")
     shape = GemmShape(m, n, k)
     for field, size in (("M x K", m * k), ("N x K", n * k), ("M x N", m * n)):
         if size > MOST_ELEMENTS:
-            raise InputError("gemm", field, size, f"at most {MOST_ELEMENTS} elements")
-    program = compile_gemm(design, shape, fmt)
+            most = f"at most 2^28 = {MOST_ELEMENTS} elements a matrix"
+            raise InputError("gemm", field, size, most)
+    with named_after_file(given):
+        program = compile_gemm(design, shape, fmt)
     with program_failures():
         check(program)
 

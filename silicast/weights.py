@@ -19,8 +19,14 @@ import mapping.model_program
 import mapping.program
 import mapping.quantise
 import mapping.tiling
-from designs.cache import cache_directory, cache_root, locked
-from designs.errors import InputError
+from designs.cache import (
+    cache_directory,
+    cache_failures,
+    intact,
+    keep_newest,
+    locked,
+    publish,
+)
 from designs.spec import Design
 from mapping.formats import WeightFormat
 from mapping.frontends.gguf_file import GgufModel
@@ -104,32 +110,20 @@ def prepare(
     program = memory_map(spec, design, fmt, MOST_ROWS)
     lines = program.memory_lines(_program_bytes(spec, program))
     progress.stage(f"preparing {spec.name} as {fmt.name}", len(shapes))
-    try:
-        name = f"{_plain(spec.name)}-{_plain(design.name)}-{fmt.name}"
-        key = _key(checkpoint, program, lines)
-        path = cache_directory("weights") / f"{name}-{key}.image"
-        if not path.exists():
+    name = f"{_plain(spec.name)}-{_plain(design.name)}-{fmt.name}"
+    directory = cache_directory("weights")
+    path = directory / f"{name}-{_key(checkpoint, program, lines)}.image"
+    with cache_failures():
+        if not intact(path):
             with locked(path):
-                if not path.exists():
+                if not intact(path):
                     _write(path, checkpoint, program, lines, progress)
-                    _forget_old(path.parent)
+            keep_newest(directory, ".image", _KEPT_IMAGES)
         scales = np.fromfile(path, np.float32, offset=lines * design.line_bytes)
-    except OSError as error:
-        allowed = (
-            "a writable folder with room for the weights (environment variable SILICAST_CACHE)"
-        )
-        raise InputError(cache_root(), "", error.strerror or str(error), allowed) from None
     ends = np.cumsum([shape.n for shape in shapes])[:-1]
     parts = np.split(scales, ends)
     channel_scale = {shape.name: part for shape, part in zip(shapes, parts, strict=True)}
     return PreparedModel(program, path, lines, channel_scale)
-
-
-def _forget_old(folder: Path) -> None:
-    """Keep the newest images only; a run that still maps an older one keeps its pages."""
-    images = sorted(folder.glob("*.image"), key=lambda image: image.stat().st_mtime)
-    for image in images[:-_KEPT_IMAGES]:
-        image.unlink(missing_ok=True)
 
 
 def _plain(name: str) -> str:
@@ -178,6 +172,6 @@ def _write(
         del memory
         with open(temporary, "ab") as file:
             file.write(np.concatenate(scales).astype("<f4").tobytes())
-        os.replace(temporary, path)
+        publish(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)

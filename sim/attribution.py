@@ -7,11 +7,11 @@ from sim.records import Timeline
 __all__ = ["REASONS", "attribute_cycles"]
 
 REASONS = {
-    "compute": "the unit is fed a step",
+    "compute": "the unit is fed a step, whether memory is busy too or not",
     "weight_load": "the unit waits while weights or group scales are on the memory bus",
     "activation_load": "the unit waits while activations are on the memory bus",
-    "store": "the unit waits while stores are on the memory bus, or for their acknowledgement",
-    "dependency": "the unit waits between two instructions with nothing it needs on the bus",
+    "store": "the unit waits for room in the output buffer, or while stores are on the bus",
+    "dependency": "the unit waits with an idle bus: memory latency, tokens or dispatch",
     "fill_drain": "before the first step and after the last one, with an idle bus",
 }
 """The reasons and what they mean."""
@@ -37,9 +37,10 @@ def _covered(spans: list[tuple[int, int]], start: np.ndarray, end: np.ndarray) -
 def attribute_cycles(timeline: Timeline) -> dict[str, int]:
     """Cycles by reason, in the order of ``REASONS``; they sum to ``timeline.cycles``.
 
-    A cycle in which the unit is fed is ``compute``. Every cycle of a gap is put down to what the
-    memory bus carries in it: weights, activations or stores. Gap cycles with an idle bus (or an
-    instruction fetch on it) are ``store`` when the next instruction waited for the store engine,
+    A cycle in which the unit is fed is ``compute``, whatever memory does meanwhile. A gap before
+    an instruction that waited for the store engine is ``store``; one that waited for dispatch is
+    ``dependency``. Any other gap is put down, cycle by cycle, to what the memory bus carries:
+    weights, activations or stores. Where the bus is idle (or carries instructions) the reason is
     ``fill_drain`` before the first instruction and after the last one, else ``dependency``.
     """
     reasons = dict.fromkeys(REASONS, 0)
@@ -47,9 +48,14 @@ def attribute_cycles(timeline: Timeline) -> dict[str, int]:
     reasons["compute"] = sum(span.end - span.start for span in busy)
     starts = np.array([0] + [span.end for span in busy], dtype=np.int64)
     ends = np.array([span.start for span in busy] + [timeline.cycles], dtype=np.int64)
-    held_by_store = np.array([span.kind == "store" for span in busy] + [False])
-
+    held_by = np.array([span.kind for span in busy] + ["end"])
     left = ends - starts
+    for reason, kind in (("store", "store"), ("dependency", "dispatch")):
+        held = held_by == kind
+        held[0] = False  # before the first instruction there is nothing to be held by
+        reasons[reason] += int(left[held].sum())
+        starts, ends = np.where(held, ends, starts), ends
+        left = ends - starts
     for reason, kind in (
         ("weight_load", "weight"),
         ("activation_load", "activation"),
@@ -60,8 +66,6 @@ def attribute_cycles(timeline: Timeline) -> dict[str, int]:
         covered = np.minimum(covered, left)
         left = left - covered
         reasons[reason] += int(covered.sum())
-    reasons["store"] += int(left[held_by_store].sum())
-    left[held_by_store] = 0
     edge = np.zeros(len(left), dtype=bool)
     edge[[0, -1]] = True
     reasons["fill_drain"] += int(left[edge].sum())

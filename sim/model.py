@@ -5,7 +5,7 @@ Where weights lie in memory does not change cycles: every region starts at a mul
 longest burst. Only linear layers run on the accelerator; `NOT_MODELLED` says what that leaves out.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from math import ceil
@@ -37,11 +37,16 @@ MOST_ROWS = 1 << 16
 _MOST_TOKENS = 1 << 24
 
 NOT_MODELLED = {
+    "embedding lookup": "run on the host",
     "attention scores": "run on the host",
     "softmax": "run on the host",
     "norms": "run on the host",
     "RoPE": "run on the host",
     "activation functions": "run on the host",
+    "gate x up multiply": "run on the host",
+    "residual adds": "run on the host",
+    "biases": "added on the host (OPT, Phi)",
+    "sampling": "the next token is chosen on the host",
     "KV cache": "kept by the host, its traffic is not counted; linear layers, and so all cycles "
     "here, do not depend on the context length",
     "host time": "starting programs, quantising activations and scaling sums are not counted",
@@ -124,9 +129,14 @@ class OperatorResult:
     total_cycles : int
         ``count * cycles``; these sum to the cycles of the phase.
     bound : str
-        ``compute`` or ``memory``.
+        ``compute`` or ``memory``, whichever is busy for longer.
+    lane_occupancy : float
+        Multiply-accumulates of the model over what all lanes of the unit could do in
+        ``compute_cycles``: fewer tokens than token lanes, and sizes that are no multiple of a
+        tile, leave lanes idle.
     reasons : mapping of str to int
-        Cycles of one execution by reason; they sum to ``cycles``.
+        Cycles of one execution by reason; they sum to ``cycles``. ``compute`` counts every cycle
+        the unit is fed, also those in which memory is busy too.
     """
 
     name: str
@@ -143,6 +153,7 @@ class OperatorResult:
     dram_bytes: int
     total_cycles: int
     bound: str
+    lane_occupancy: float
     reasons: Mapping[str, int]
 
 
@@ -153,7 +164,9 @@ class PhaseResult:
     Attributes
     ----------
     tokens : int
-        Tokens of all sequences of the batch: ``batch * prefill`` or ``batch * decode``.
+        Tokens computed, of all sequences: ``batch * prefill`` or ``batch * decode``. The
+        ``lm_head`` of the prefill gives the first new token; ``decode`` counts the passes after
+        it, each of which computes one token and gives the next.
     cycles : int
         Cycles of all linear layers, one after the other.
     seconds : float
@@ -199,6 +212,8 @@ class ModelResult:
         Whether these are at most the design's ``dram.capacity_bytes``.
     not_modelled : mapping of str to str
         What the figures leave out.
+    warnings : tuple of str
+        What is computed as asked, but probably not meant.
     """
 
     model: str
@@ -211,11 +226,13 @@ class ModelResult:
     weight_bytes: int
     fits_memory: bool
     not_modelled: Mapping[str, str]
+    warnings: tuple[str, ...] = ()
 
     def to_dict(self) -> dict:
         """Plain values for JSON."""
         fields = asdict(self)
-        return fields | {"operators": list(fields["operators"])}
+        lists = {name: list(fields[name]) for name in ("operators", "warnings")}
+        return fields | lists
 
 
 def simulate_model(
@@ -226,8 +243,13 @@ def simulate_model(
     decode: int = 0,
     context: int | None = None,
     batch: int = 1,
+    step: Callable[[], None] | None = None,
 ) -> ModelResult:
-    """Simulate a prompt and the tokens generated after it.
+    """Simulate a prompt and the decode passes after it.
+
+    The ``lm_head`` of the prefill already gives the first new token. Each decode pass takes the
+    token before it and gives the next one, so a prefill and ``decode`` passes give
+    ``decode + 1`` tokens, of which the last is not computed on.
 
     Parameters
     ----------
@@ -241,12 +263,14 @@ def simulate_model(
         Tokens of each prompt, computed in one pass of ``batch * prefill`` rows; ``lm_head``
         computes the last position of each sequence only.
     decode : int
-        Tokens generated for each sequence, one pass of ``batch`` rows each.
+        Decode passes, each of one token of every sequence: ``batch`` rows.
     context : int, optional
         Tokens before the first decoded one, only without a prefill; linear layers do not depend
         on it.
     batch : int
         Sequences computed together.
+    step : callable, optional
+        Called after each distinct operator of each phase.
 
     Returns
     -------
@@ -266,8 +290,18 @@ def simulate_model(
         for shared in shapes if count else ():
             first = shared.operators[0]
             m = rows(first, tokens, batch)
-            cost = simulate_gemm(design, GemmShape(m, shared.n, shared.k), fmt)
+            try:
+                cost = simulate_gemm(design, GemmShape(m, shared.n, shared.k), fmt)
+            except InputError as error:
+                if error.where != fmt.name:  # a group that does not divide K
+                    raise
+                field = f"{first.name}: {error.field}"
+                allowed = f"{error.allowed} of {fmt.name}"
+                raise InputError(f"model {spec.name}", field, error.found, allowed) from None
+            if step is not None:
+                step()
             executions = shared.count * count
+            useful = m * shared.n * shared.k * design.unit.beats(fmt.bits)
             found.append(
                 OperatorResult(
                     name=first.name if first.layer is None else f"layers.*.{shared.kind}",
@@ -284,6 +318,7 @@ def simulate_model(
                     dram_bytes=cost.dram_bytes,
                     total_cycles=executions * cost.cycles,
                     bound=cost.bound,
+                    lane_occupancy=useful / (cost.compute_cycles * design.unit.macs),
                     reasons=cost.reasons,
                 )
             )
@@ -304,6 +339,18 @@ def simulate_model(
         weight_bytes=weight_bytes,
         fits_memory=weight_bytes <= design.dram.capacity_bytes,
         not_modelled=NOT_MODELLED,
+        warnings=_warnings(spec, prefill, decode, context),
+    )
+
+
+def _warnings(spec: ModelSpec, prefill: int, decode: int, context: int | None) -> tuple[str, ...]:
+    before = prefill if context is None else context
+    if before + decode <= spec.max_context:
+        return ()
+    what = "the prompt" if context is None else "context"
+    return (
+        f"{before} tokens of {what} and {decode} decoded ones are more than the "
+        f"{spec.max_context} positions of {spec.name}",
     )
 
 

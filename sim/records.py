@@ -37,7 +37,8 @@ class Timeline:
     compute : list of Span
         One a MATMUL, in order: the cycles in which steps are read.
     memory : list of Span
-        Bursts on the data bus, in order; adjacent ones of one kind are merged.
+        Bursts on the data bus, in order, from the first beat to the end of the reservation;
+        adjacent ones of one kind are merged.
     read_lines, write_lines, weight_lines : int
         Lines moved, as the hardware counts.
     weight_window : int

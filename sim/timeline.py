@@ -13,9 +13,9 @@ first cycle in which the hardware's cycle counter counts.
 - Load accepts in t, offers bursts from t + 1, and accepts the next in the cycle of the last one.
 - Compute accepts in t, reads steps from t + 1, and accepts the next in the cycle of the last read.
 - Store accepts in t and offers bursts from t + 1, one a cycle, while fewer than
-  ``max_outstanding_writes`` are unacknowledged. Lines of a burst picked in p are read from p + 1 on,
-  one a cycle, and reach memory two cycles later. It is finished the cycle after its last read, and
-  accepts the next a cycle later.
+  ``max_outstanding_writes`` are unacknowledged. Lines of a burst picked in p are read from p + 1
+  on, one a cycle, and reach memory two cycles later. It is finished the cycle after its last read,
+  and accepts the next a cycle later.
 - A token given in cycle t is seen in t + 1.
 """
 
@@ -319,12 +319,10 @@ class _Simulation:
         design = self.design
         beats = design.fetch_block_lines
         first, last = self._pick(cycle, beats)
-        self._span("instruction", first, last + 1, beats)
-        units, per_cycle = self.bus.beat_units, self.bus.cycle_units
-        start = self.bus._free - beats * units
+        self._span("instruction", first, self.bus.free_cycle, beats)
         for index in range(self.block_size):
             line = ((index + 1) * INSTRUCTION_BYTES - 1) // design.line_bytes
-            self.arrival.append(-(-(start + line * units) // per_cycle))
+            self.arrival.append(self.bus.beat_cycle(line))
         self.requested += 1
         self.end_cycle = max(self.end_cycle, last + 1)
         self.fetch_ready = None
@@ -341,7 +339,7 @@ class _Simulation:
         while True:
             beats = min(self.load_left, limit - self.load_line % limit)
             first, last = self._pick(cycle, beats)
-            self._span(kind, first, last + 1, beats)
+            self._span(kind, first, self.bus.free_cycle, beats)
             if kind == "weight":
                 if self.first_weight < 0:
                     self.first_weight = first

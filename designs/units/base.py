@@ -4,8 +4,12 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from designs.checks import power_of_two, subset
+from designs.errors import InputError
 
 __all__ = ["UnitSpec", "signed_bits"]
+
+
+_MOST_MACS = 1 << 16
 
 
 def signed_bits(bound: int) -> int:
@@ -57,6 +61,12 @@ class UnitSpec:
             power_of_two(f"unit.{name}", getattr(self, name), 1, 1024)
         power_of_two("unit.max_k", self.max_k, self.lanes_k, 1 << 20)
         subset("unit.weight_bits", self.weight_bits, self.allowed_weight_bits)
+        if self.macs > _MOST_MACS:
+            allowed = f"lanes_m * lanes_n * lanes_k of at most {_MOST_MACS}"
+            raise InputError("design", "unit.lanes_k", self.lanes_k, allowed)
+        if self.lanes_n * self.lanes_k * min(self.weight_bits) % 8:
+            allowed = "lanes_n * lanes_k codes that fill whole bytes"
+            raise InputError("design", "unit.weight_bits", list(self.weight_bits), allowed)
         self._prove_no_overflow()
 
     def _prove_no_overflow(self) -> None:
@@ -133,7 +143,7 @@ class UnitSpec:
 
     @property
     def accumulator_bits(self) -> int:
-        """Width of sum_g s8[g] * group_sum[g]: bound 128 * 128 * 255 * max_k."""
+        """Width of sum_g s8[g] * group_sum[g]: bound 2^(bits-1) * 128 * 255 * max_k."""
         widest = max(self.weight_bits)
         return signed_bits((1 << (widest - 1)) * 128 * 255 * self.max_k)
 

@@ -20,9 +20,15 @@ class DenseSpec(UnitSpec):
     allowed_weight_bits: ClassVar[tuple[int, ...]] = (4, 8)
 
     @property
+    def tree_stages(self) -> int:
+        """Register stages of the adder tree: one for every two levels, at least one."""
+        levels = (self.lanes_k - 1).bit_length()
+        return max(1, (levels + 1) // 2)
+
+    @property
     def latency(self) -> int:
-        """4: products, adder tree, group sum, scaled accumulation (hwgen/units/dense.py)."""
-        return 4
+        """Operands, products, adder tree, group sum, scaled sum, accumulator: 5 + tree_stages."""
+        return 5 + self.tree_stages
 
     def beats(self, weight_bits: int) -> int:
         """One beat a step at every width: the multipliers are INT8 x INT8."""

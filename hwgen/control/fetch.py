@@ -1,19 +1,25 @@
 """Instruction fetch: reads blocks ahead, dispatches in program order."""
 
-from amaranth.hdl import Module, Signal
-from amaranth.lib import stream, wiring
+from amaranth.hdl import Cat, Module, Signal
+from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from designs.spec import INSTRUCTION_BYTES, Design
+from hwgen.control.fields import instruction_layout
 from hwgen.memory.buffer import Buffer
 from hwgen.memory.striped import Burst, ReadBeat
 from mapping.isa import INSTRUCTION_BITS, Opcode
+from mapping.isa import Buffer as BufferId
 
 __all__ = ["Fetch"]
 
 
 class Fetch(wiring.Component):
     """Keeps up to ``control.fetch_blocks`` blocks of instructions on chip.
+
+    Whatever follows END is dropped. An unknown opcode, an instruction that says to do nothing or
+    the impossible, a memory error in a block, the end of all blocks without END, and ``abort``
+    put the program out: everything not yet accepted by an engine is dropped.
 
     Timing: an instruction whose last byte arrives in cycle t is dispatched in t + 2 at the
     earliest, one a cycle, and is visible to its engine the cycle after (its queue).
@@ -29,9 +35,13 @@ class Fetch(wiring.Component):
     request : Out(stream of Burst), data : In(stream of ReadBeat)
     load, compute, store : Out(stream of 256 bits)
     ended : Out(1)
-        END has been dispatched and every block has been drained.
-    bad_opcode : Out(1)
-        High for a cycle when an unknown instruction is dropped.
+        The program is over and every block has been drained.
+    running, abort : In(1)
+        From the control port.
+    aborting : Out(1)
+        The program has been put out; stays high until the next start.
+    bad_program : Out(1)
+        High for a cycle when an instruction is refused or END is missing.
     """
 
     def __init__(self, design: Design) -> None:
@@ -48,7 +58,10 @@ class Fetch(wiring.Component):
                 "compute": Out(word),
                 "store": Out(word),
                 "ended": Out(1),
-                "bad_opcode": Out(1),
+                "running": In(1),
+                "abort": In(1),
+                "aborting": Out(1),
+                "bad_program": Out(1),
             }
         )
 
@@ -116,10 +129,17 @@ class Fetch(wiring.Component):
             Opcode.STORE: self.store,
         }
         end_seen = Signal()
+        drop = Signal()
+        refused = Signal()
+        m.d.comb += drop.eq(end_seen | self.aborting)
         with m.Switch(opcode):
             for code, queue in engines.items():
                 with m.Case(code):
-                    m.d.comb += [queue.valid.eq(valid), dispatched.eq(valid & queue.ready)]
+                    m.d.comb += [
+                        refused.eq(self._impossible(code, word)),
+                        queue.valid.eq(valid & ~drop & ~refused),
+                        dispatched.eq(valid & (queue.ready | drop | refused)),
+                    ]
             with m.Case(Opcode.NOP):
                 m.d.comb += dispatched.eq(valid)
             with m.Case(Opcode.END):
@@ -127,7 +147,7 @@ class Fetch(wiring.Component):
                 with m.If(valid):
                     m.d.sync += end_seen.eq(1)
             with m.Default():
-                m.d.comb += [dispatched.eq(valid), self.bad_opcode.eq(valid)]
+                m.d.comb += [dispatched.eq(valid), refused.eq(1)]
         for queue in engines.values():
             m.d.comb += queue.payload.eq(word)
 
@@ -135,12 +155,36 @@ class Fetch(wiring.Component):
         m.d.comb += block_done.eq(dispatched & in_block.all())
         with m.If(dispatched):
             m.d.sync += in_block.eq(in_block + 1)
-        m.d.comb += self.ended.eq(end_seen & (blocks_left == 0) & (blocks_held == 0))
+        drained = Signal()
+        m.d.comb += [
+            drained.eq((blocks_left == 0) & (blocks_held == 0)),
+            self.ended.eq(drained),
+            self.bad_program.eq(self.running & ((valid & refused & ~drop) | (drained & ~drop))),
+        ]
+        fetch_error = self.data.valid & self.data.payload.error
+        with m.If(self.abort | self.bad_program | fetch_error):
+            # A request that is being offered stays until it is taken.
+            m.d.sync += [
+                self.aborting.eq(1),
+                blocks_left.eq(self.request.valid & ~self.request.ready),
+            ]
 
         with m.If(self.start):
             m.d.sync += [
                 line.eq(self.program_line),
                 blocks_left.eq(self.program_blocks),
                 end_seen.eq(0),
+                self.aborting.eq(0),
             ]
         return m
+
+    def _impossible(self, opcode: Opcode, word):
+        """An instruction no engine could carry out: it would never end."""
+        view = data.View(instruction_layout(opcode), word)
+        if opcode is Opcode.LOAD:
+            return (view.lines == 0) | (view.buffer >= len(BufferId))
+        if opcode is Opcode.STORE:
+            return (view.tiles == 0) | (view.lines_per_tile == 0)
+        counts = (view.n_tiles, view.m_tiles, view.k_steps, view.group_steps)
+        widths = Cat(view.weight_bits == bits for bits in self.design.unit.weight_bits)
+        return Cat(count == 0 for count in counts).any() | ~widths.any()

@@ -1,6 +1,6 @@
 """AXI4-Lite control port: configuration registers and counters."""
 
-from amaranth.hdl import Cat, Module, Signal
+from amaranth.hdl import Cat, Module, Mux, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
@@ -41,8 +41,8 @@ def axi4_lite_members() -> dict[str, wiring.Member]:
 class ControlPort(wiring.Component):
     """Start, status, program location and the counters of ``designs.registers``.
 
-    Writes take full words; a write to a read-only register is acknowledged and ignored. Reads of
-    an address without a register give 0.
+    Writes take full words, others get SLVERR; a write to a read-only register is acknowledged and
+    ignored. Reads of an address without a register give 0.
 
     Members
     -------
@@ -53,7 +53,9 @@ class ControlPort(wiring.Component):
     finished : In(1)
         All engines have come to rest after END; ends the program.
     running : Out(1)
-    memory_error, bad_opcode : In(1)
+    abort : Out(1)
+        High for one cycle when the host aborts.
+    memory_error, bad_program, aborted : In(1)
         Set their status bits.
     count_NAME : In(1)
         Adds one to that counter while running. ``cycles`` counts by itself; ``weight_window``
@@ -74,7 +76,9 @@ class ControlPort(wiring.Component):
                 "finished": In(1),
                 "running": Out(1),
                 "memory_error": In(1),
-                "bad_opcode": In(1),
+                "bad_program": In(1),
+                "abort": Out(1),
+                "aborted": In(1),
                 **{f"count_{name}": In(1) for name in counted},
             }
         )
@@ -82,31 +86,36 @@ class ControlPort(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         counters = {c.name: Signal(64, name=f"counter_{c.name}") for c in COUNTERS}
-        done, error, bad = Signal(), Signal(), Signal()
+        done = Signal()
+        sticky = {
+            name: Signal(name=f"status_{name}")
+            for name in ("memory_error", "bad_program", "aborted")
+        }
         with m.If(self.running):
             for name, counter in counters.items():
                 if name not in self._derived:
                     m.d.sync += counter.eq(counter + getattr(self, f"count_{name}"))
             m.d.sync += counters["cycles"].eq(counters["cycles"] + 1)
-            with m.If(self.memory_error):
-                m.d.sync += error.eq(1)
-            with m.If(self.bad_opcode):
-                m.d.sync += bad.eq(1)
+            for name, bit in sticky.items():
+                with m.If(getattr(self, name)):
+                    m.d.sync += bit.eq(1)
             with m.If(self.finished):
                 m.d.sync += [self.running.eq(0), done.eq(1)]
             self._weight_window(m, counters)
         with m.If(self.start):
-            m.d.sync += [self.running.eq(1), done.eq(0), error.eq(0), bad.eq(0)]
+            m.d.sync += [self.running.eq(1), done.eq(0)]
+            m.d.sync += [bit.eq(0) for bit in sticky.values()]
             m.d.sync += [counter.eq(0) for counter in counters.values()]
 
-        status = Cat(self.running, done, error, bad)
-        assert list(STATUS) == ["running", "done", "memory_error", "bad_opcode"]
+        bits = {"running": self.running, "done": done, **sticky}
+        status = Cat(bits[name] for name in sorted(STATUS, key=STATUS.__getitem__))
         values = {
             "status": status,
             "program_line": self.program_line,
             "program_blocks": self.program_blocks,
             "design_hash": int(self.design.digest[:8], 16),
             "line_bytes": self.design.line_bytes,
+            "fetch_block_lines": self.design.fetch_block_lines,
             **counters,
         }
         self._read_side(m, values)
@@ -162,10 +171,13 @@ class ControlPort(wiring.Component):
         with m.If(bus.bready):
             m.d.sync += bus.bvalid.eq(0)
         with m.If(take):
-            m.d.sync += bus.bvalid.eq(1)
+            m.d.sync += [bus.bvalid.eq(1), bus.bresp.eq(Mux(full_word, 0b00, 0b10))]
         with m.If(take & full_word), m.Switch(bus.awaddr[2:]):
             with m.Case(register_offset("control") // 4):
-                m.d.comb += self.start.eq(bus.wdata[0] & ~self.running)
+                m.d.comb += [
+                    self.start.eq(bus.wdata[0] & ~self.running),
+                    self.abort.eq(bus.wdata[1] & self.running),
+                ]
             for name in ("program_line", "program_blocks"):
                 with m.Case(register_offset(name) // 4):
                     m.d.sync += getattr(self, name).eq(bus.wdata)

@@ -4,14 +4,13 @@ from amaranth.hdl import Module, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-__all__ = ["TOKEN_BITS", "TokenCounter"]
+from mapping.isa import TOKEN_BITS
 
-TOKEN_BITS = 8
-"""Width of a token counter; the compiler never lets more than 255 tokens gather."""
+__all__ = ["TokenCounter"]
 
 
 class TokenCounter(wiring.Component):
-    """Counts tokens given and taken.
+    """Counts tokens given and taken, up to ``mapping.isa.MOST_TOKENS``.
 
     Members
     -------

@@ -29,7 +29,7 @@ class StoreEngine(wiring.Component):
         ``wait_upstream``: the tiles are there.
     give_token : Out(1)
         ``signal_upstream``: the lines have left, their place is free again.
-    read_enable : Out(1), read_address : Out(24), read_data : In
+    read_enable : Out(1), read_address : Out, read_data : In
         Output buffer, by lines; data one cycle after enable, held.
     request : Out(stream of Burst), data : Out(stream of WriteBeat)
     done : In(stream of 1 bit)
@@ -46,7 +46,7 @@ class StoreEngine(wiring.Component):
                 "take_token": Out(1),
                 "give_token": Out(1),
                 "read_enable": Out(1),
-                "read_address": Out(24),
+                "read_address": Out(range(design.buffers.output_bytes // design.line_bytes)),
                 "read_data": In(8 * design.line_bytes),
                 "request": Out(stream.Signature(Burst())),
                 "data": Out(stream.Signature(WriteBeat(design.line_bytes))),
@@ -95,7 +95,7 @@ class StoreEngine(wiring.Component):
         to_read = Signal(32)
         addressed = Signal(32)  # lines whose burst has been taken and that are not yet read
         read_line = Signal(32)  # memory line of the read, for the burst boundary
-        tile_base = Signal(24)
+        tile_base = Signal.like(self.read_address)
         in_tile = Signal(16)
         tile_lines = Signal(16)
         offered, advance, read = Signal(), Signal(), Signal()

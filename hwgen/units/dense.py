@@ -1,29 +1,24 @@
-"""``dense``: an INT8 multiply-accumulate array, output stationary, four stages deep.
+"""``dense``: an INT8 multiply-accumulate array, output stationary.
 
 ::
 
-    activations --+                     scales --+
-                  v                              v
-    weights -> products -> adder tree -> group sum -> scaled accumulator -> sums
-               stage 1     stage 2       stage 3      stage 4
+    activations -+                              scales -+
+                 v                                      v
+    weights -> operands -> products -> adder tree -> group sum -> scaled sum -> accumulator -> sums
+               1 stage     1 stage     1 stage each  1 stage      1 stage       1 stage
+                                       two levels
 """
+
+from itertools import pairwise
 
 from amaranth.hdl import Cat, Module, Mux, Shape, Signal, signed
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from designs.units import DenseSpec, UnitSpec
+from designs.units import DenseSpec
 from hwgen.units.base import MatrixUnit, StepControl
 
 __all__ = ["DenseRow", "DenseUnit"]
-
-
-def _balanced_sum(terms):
-    """Sum of ``terms`` as a balanced adder tree."""
-    while len(terms) > 1:
-        pairs = [a + b for a, b in zip(terms[::2], terms[1::2], strict=False)]
-        terms = pairs + ([terms[-1]] if len(terms) % 2 else [])
-    return terms[0]
 
 
 class DenseRow(wiring.Component):
@@ -31,22 +26,21 @@ class DenseRow(wiring.Component):
 
     Members
     -------
-    multiply, add : In(1)
-        Enables of stage 1 and stage 2.
+    enable : In(1 + tree_stages)
+        Enables of the product stage (bit 0) and of each adder stage.
     activations : In(8 * lanes_k)
         One token's ``lanes_k`` INT8 activations.
     weights : In(8 * lanes_n * lanes_k)
         Unpacked INT8 weights, ``[lanes_n][lanes_k]``.
     dots : Out(lanes_n * dot_bits)
-        Signed dot products, two cycles after the operands.
+        Signed dot products, ``1 + tree_stages`` cycles after the operands.
     """
 
-    def __init__(self, spec: UnitSpec) -> None:
+    def __init__(self, spec: DenseSpec) -> None:
         self.spec = spec
         super().__init__(
             {
-                "multiply": In(1),
-                "add": In(1),
+                "enable": In(1 + spec.tree_stages),
                 "activations": In(8 * spec.lanes_k),
                 "weights": In(8 * spec.lanes_n * spec.lanes_k),
                 "dots": Out(spec.lanes_n * spec.dot_bits),
@@ -57,18 +51,27 @@ class DenseRow(wiring.Component):
         m = Module()
         lanes_k, dot_bits = self.spec.lanes_k, self.spec.dot_bits
         for n in range(self.spec.lanes_n):
-            products = []
+            terms = []
             for k in range(lanes_k):
                 product = Signal(signed(16), name=f"product_{n}_{k}", reset_less=True)
                 activation = self.activations.word_select(k, 8).as_signed()
                 weight = self.weights.word_select(n * lanes_k + k, 8).as_signed()
-                with m.If(self.multiply):
+                with m.If(self.enable[0]):
                     m.d.sync += product.eq(activation * weight)
-                products.append(product)
-            dot = Signal(signed(dot_bits), name=f"dot_{n}", reset_less=True)
-            with m.If(self.add):
-                m.d.sync += dot.eq(_balanced_sum(products))
-            m.d.comb += self.dots.word_select(n, dot_bits).eq(dot)
+                terms.append(product)
+            for stage in range(self.spec.tree_stages):
+                sums = []
+                for index in range(0, len(terms), 4):
+                    part = terms[index : index + 4]  # a power of two: one, two or four terms
+                    total = (part[0] + part[1]) if len(part) > 1 else part[0]
+                    total = total + (part[2] + part[3]) if len(part) > 2 else total
+                    name = f"tree_{n}_{stage}_{index // 4}"
+                    register = Signal(Shape.cast(total.shape()), name=name, reset_less=True)
+                    with m.If(self.enable[1 + stage]):
+                        m.d.sync += register.eq(total)
+                    sums.append(register)
+                terms = sums
+            m.d.comb += self.dots.word_select(n, dot_bits).eq(terms[0])
         return m
 
 
@@ -78,6 +81,8 @@ class DenseUnit(MatrixUnit):
     Initiation interval 1 step a cycle at every code width; latency ``DenseSpec.latency``.
     The whole pipeline holds while ``sums`` is blocked.
     """
+
+    spec: DenseSpec
 
     def __init__(self, spec: DenseSpec) -> None:
         super().__init__(spec)
@@ -105,36 +110,39 @@ class DenseUnit(MatrixUnit):
             self.scales.ready.eq(take & step.scaled & step.group_last),
         ]
 
-        # Valid bits, controls and scales travel beside the data.
-        valid = [Signal(name=f"valid_{i}") for i in range(1, 4)]
-        control = [Signal(StepControl(), name=f"control_{i}") for i in range(1, 4)]
+        # Valid bits, controls and scales travel beside the data; index 0 is the operand stage.
+        before_group = 2 + spec.tree_stages  # operands, products, adder stages
+        stages = before_group + 2  # group sum, scaled sum
+        valid = [Signal(name=f"valid_{i}") for i in range(stages)]
+        control = [Signal(StepControl(), name=f"control_{i}") for i in range(stages)]
         scale_bits = 8 * spec.scale_word_bytes
-        scales = [Signal(scale_bits, name=f"scales_{i}", reset_less=True) for i in range(1, 4)]
+        scales = [
+            Signal(scale_bits, name=f"scales_{i}", reset_less=True) for i in range(before_group + 1)
+        ]
+        activations = Signal(8 * spec.activation_word_bytes, name="activations_0", reset_less=True)
+        weights = Signal(8 * spec.weight_word_bytes, name="weights_0", reset_less=True)
         with m.If(advance):
             m.d.sync += [valid[0].eq(take), control[0].eq(step), scales[0].eq(self.scales.payload)]
-            for i in range(2):
-                m.d.sync += [
-                    valid[i + 1].eq(valid[i]),
-                    control[i + 1].eq(control[i]),
-                    scales[i + 1].eq(scales[i]),
-                ]
-
-        weights = self._unpacked(step)
+            m.d.sync += [new.eq(old) for old, new in pairwise(valid)]
+            m.d.sync += [new.eq(old) for old, new in pairwise(control)]
+            m.d.sync += [new.eq(old) for old, new in pairwise(scales)]
+        with m.If(take):
+            m.d.sync += [
+                activations.eq(self.activations.payload),
+                weights.eq(self._unpacked(step)),
+            ]
+        word = 8 * spec.lanes_k
         for row in range(spec.lanes_m):
             m.submodules[f"row_{row}"] = array = DenseRow(spec)
-            word = 8 * spec.lanes_k
             m.d.comb += [
-                array.multiply.eq(take),
-                array.add.eq(advance & valid[0]),
-                array.activations.eq(self.activations.payload.word_select(row, word)),
+                array.enable.eq(advance.replicate(len(array.enable)) & Cat(valid[:-3])),
+                array.activations.eq(activations.word_select(row, word)),
                 array.weights.eq(weights),
             ]
-            self._accumulate(m, row, array.dots, advance, valid, control, scales[2])
+            self._accumulate(m, row, array.dots, advance, valid, control, scales[-1])
 
-        group_done = Signal()  # the group sum in stage 3 ends a pass
-        m.d.comb += group_done.eq(valid[2] & control[2].pass_last)
         with m.If(advance):
-            m.d.sync += self.sums.valid.eq(group_done)
+            m.d.sync += self.sums.valid.eq(valid[-1] & control[-1].pass_last)
         return m
 
     def _unpacked(self, step):
@@ -152,30 +160,34 @@ class DenseUnit(MatrixUnit):
         return Mux(step.narrow, narrow, packed)
 
     def _accumulate(self, m, row, dots, advance, valid, control, scales):
-        """Stages 3 and 4 of one token's ``lanes_n`` sums."""
+        """The last three stages of one token's ``lanes_n`` sums."""
         spec = self.spec
         group_first = Signal(init=1, name=f"group_first_{row}")
         pass_first = Signal(init=1, name=f"pass_first_{row}")
         add_dot = Signal(name=f"add_dot_{row}")
+        scale_group = Signal(name=f"scale_group_{row}")
         add_group = Signal(name=f"add_group_{row}")
         m.d.comb += [
-            add_dot.eq(advance & valid[1]),
-            add_group.eq(advance & valid[2] & control[2].group_last),
+            add_dot.eq(advance & valid[-3]),
+            scale_group.eq(advance & valid[-2] & control[-2].group_last),
+            add_group.eq(advance & valid[-1] & control[-1].group_last),
         ]
         with m.If(add_dot):
-            m.d.sync += group_first.eq(control[1].group_last)
+            m.d.sync += group_first.eq(control[-3].group_last)
         with m.If(add_group):
-            m.d.sync += pass_first.eq(control[2].pass_last)
+            m.d.sync += pass_first.eq(control[-1].pass_last)
         for n in range(spec.lanes_n):
             dot = dots.word_select(n, spec.dot_bits).as_signed()
             group = Signal(signed(spec.group_sum_bits), name=f"group_{row}_{n}", reset_less=True)
             with m.If(add_dot):
                 m.d.sync += group.eq(Mux(group_first, 0, group) + dot)
-            total = Signal(
-                Shape(spec.accumulator_bits, signed=True), name=f"total_{row}_{n}", reset_less=True
-            )
-            scale = Mux(control[2].scaled, scales.word_select(n, 8), 1)
+            sum_shape = signed(spec.accumulator_bits)
+            scaled = Signal(sum_shape, name=f"scaled_{row}_{n}", reset_less=True)
+            scale = Mux(control[-2].scaled, scales.word_select(n, 8), 1)
+            with m.If(scale_group):
+                m.d.sync += scaled.eq(group * scale)
+            total = Signal(sum_shape, name=f"total_{row}_{n}", reset_less=True)
             with m.If(add_group):
-                m.d.sync += total.eq(Mux(pass_first, 0, total) + group * scale)
+                m.d.sync += total.eq(Mux(pass_first, 0, total) + scaled)
             index = row * spec.lanes_n + n
             m.d.comb += self.sums.payload.word_select(index, spec.accumulator_bits).eq(total)

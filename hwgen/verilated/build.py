@@ -9,11 +9,21 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-from designs.cache import cache_directory, locked
+from designs.cache import (
+    cache_directory,
+    cache_failures,
+    intact,
+    keep_newest,
+    locked,
+    publish,
+)
 
 __all__ = ["BuildError", "build_shared_library", "verilator_environment", "verilator_version"]
 
-# -O3 and two-state initialisation as measured in docs/benchmarks.md.
+_KEPT_BUILDS = 32
+
+# Optimised, two-state, no assertions: speeds in docs/benchmarks.md. The tests of rtl_tests/ build
+# with assertions and random initial values instead.
 _VERILATOR_FLAGS = (
     "-O3",
     "--x-assign",
@@ -89,20 +99,28 @@ def build_shared_library(verilog: str, top: str, harness: str) -> Path:
     ------
     BuildError
         A tool is missing or failed.
+    InputError
+        The cache folder cannot be used.
     """
     parts = (verilog, top, harness, verilator_version(), *_VERILATOR_FLAGS, _CXX_FLAGS)
     key = hashlib.sha256("\0".join((*parts, _processor())).encode()).hexdigest()[:24]
     directory = cache_directory("verilated")
     library = directory / f"{top}-{key}.so"
-    if library.exists():
-        return library
-    with locked(library):
-        if not library.exists():
-            _build(verilog, top, harness, library)
+    with cache_failures():
+        if intact(library):
+            return library
+        with locked(library):
+            if not intact(library):
+                _build(verilog, top, harness, library)
+        keep_newest(directory, ".so", _KEPT_BUILDS)
     return library
 
 
 def _build(verilog: str, top: str, harness: str, library: Path) -> None:
+    environment = verilator_environment()
+    for tool in ("g++", "make", "perl"):
+        if shutil.which(tool, path=environment["PATH"]) is None:
+            raise BuildError(f"{tool} is missing; a Verilator build needs g++, make and perl")
     with tempfile.TemporaryDirectory(prefix="build-", dir=library.parent) as folder:
         work = Path(folder)
         (work / "design.v").write_text(verilog, encoding="utf-8")
@@ -131,13 +149,10 @@ def _build(verilog: str, top: str, harness: str, library: Path) -> None:
             "design.v",
             "harness.cpp",
         ]
-        result = subprocess.run(
-            command, cwd=work, env=verilator_environment(), capture_output=True, text=True
-        )
+        result = subprocess.run(command, cwd=work, env=environment, capture_output=True, text=True)
         built = work / "obj_dir" / "library.so"
         if result.returncode or not built.exists():
             output = (result.stdout + result.stderr).splitlines()
             errors = [line for line in output if "rror" in line] or output or ["no output"]
             raise BuildError(f"Verilator build of {top} failed: {errors[0].strip()}")
-        shutil.copy(built, work / "done.so")
-        os.replace(work / "done.so", library)
+        publish(built, library)

@@ -5,13 +5,17 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from designs.registers import COUNTERS, register_offset
+from designs.registers import COUNTERS, STATUS, register_offset
 from designs.spec import Design
-from hwgen.verilated.build import build_shared_library
+from hwgen.verilated.build import BuildError, build_shared_library
 from hwgen.verilog import design_verilog, top_name
 from templates import render
 
 __all__ = ["Counters", "HardwareError", "VerilatedAccelerator"]
+
+
+_FAILURES = ("memory_error", "bad_program", "aborted")
+_ABORT_CYCLES = 1 << 20
 
 
 class HardwareError(RuntimeError):
@@ -67,7 +71,10 @@ class VerilatedAccelerator:
         library = build_shared_library(design_verilog(design), top, harness)
         self.design = design
         self.memory = memory
-        self._library = _bind(ctypes.CDLL(str(library)))
+        try:
+            self._library = _bind(ctypes.CDLL(str(library)))
+        except OSError as error:
+            raise BuildError(f"{library.name} cannot be loaded: {error}") from None
         beat = design.dram_beat_cycles
         self._runner = self._library.silicast_create(
             memory.ctypes.data,
@@ -98,7 +105,7 @@ class VerilatedAccelerator:
         """Clock cycles since creation, host accesses included."""
         return self._library.silicast_cycle(self._runner)
 
-    def run(self, program_line: int, blocks: int, max_cycles: int = 1 << 40) -> Counters:
+    def run(self, program_line: int, blocks: int, max_cycles: int = 1 << 32) -> Counters:
         """Run a program that is in memory, and return the hardware's counters.
 
         Parameters
@@ -108,7 +115,7 @@ class VerilatedAccelerator:
         blocks : int
             Its length in fetch blocks.
         max_cycles : int
-            Give up after so many cycles.
+            Abort the program after so many cycles.
 
         Raises
         ------
@@ -121,10 +128,20 @@ class VerilatedAccelerator:
         library.silicast_write(runner, register_offset("control"), 1)
         status = ctypes.c_uint32()
         if not library.silicast_wait(runner, max_cycles, ctypes.byref(status)):
-            raise HardwareError(f"{self.design.name}: program not done after {max_cycles} cycles")
-        if status.value & 0b1100:
-            raise HardwareError(f"{self.design.name}: hardware error, status {status.value:#x}")
+            library.silicast_write(runner, register_offset("control"), 0b10)
+            library.silicast_wait(runner, _ABORT_CYCLES, ctypes.byref(status))
+            told = self._status(status.value)
+            raise HardwareError(
+                f"{self.design.name}: program not done after {max_cycles} cycles ({told})"
+            )
+        if any(status.value >> STATUS[name] & 1 for name in _FAILURES):
+            raise HardwareError(f"{self.design.name}: {self._status(status.value)}")
         return self.counters()
+
+    @staticmethod
+    def _status(value: int) -> str:
+        names = [name for name, bit in STATUS.items() if value >> bit & 1]
+        return f"status {value:#x}: {', '.join(names)}"
 
     def counters(self) -> Counters:
         """Read all counters over the control port."""

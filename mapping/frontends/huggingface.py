@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from designs.errors import InputError
-from mapping.model import ModelSpec
+from mapping.model import MOST, ModelSpec
 
 __all__ = ["ARCHITECTURES", "read_config", "spec_from_config"]
 
@@ -28,6 +28,7 @@ _ACTIVATIONS = {
     "gelu_pytorch_tanh": "gelu_tanh",
 }
 _REQUIRED = object()
+_MOST = 1 << 30  # of integers without a bound of their own
 
 
 class _Config:
@@ -52,15 +53,18 @@ class _Config:
                 raise InputError(self.where, field, None, what)
             return default
         if kind is float and isinstance(value, int) and not isinstance(value, bool):
-            value = float(value)
+            try:
+                value = float(value)
+            except OverflowError:
+                raise InputError(self.where, field, value, "a finite number") from None
         if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
             raise InputError(self.where, field, value, what)
         return value
 
-    def integer(self, field: str, default: Any = _REQUIRED) -> int:
+    def integer(self, field: str, default: Any = _REQUIRED, most: int = _MOST) -> int:
         value = self.get(field, int, default)
-        if value is not None and value < 1:
-            raise InputError(self.where, field, value, "an integer >= 1")
+        if value is not None and not 1 <= value <= most:
+            raise InputError(self.where, field, value, f"an integer from 1 to {most}")
         return value
 
     def number(self, field: str, default: Any = _REQUIRED) -> float:
@@ -84,8 +88,9 @@ class _Config:
 
     def sizes(self, ffn: str = "intermediate_size") -> dict[str, int]:
         """Sizes that all architectures share."""
-        hidden, heads = self.integer("hidden_size"), self.integer("num_attention_heads")
-        head_dim = self.integer("head_dim", None)
+        hidden = self.integer("hidden_size", most=MOST["hidden"])
+        heads = self.integer("num_attention_heads", most=MOST["heads"])
+        head_dim = self.integer("head_dim", None, MOST["head_dim"])
         if head_dim is None:
             if hidden % heads:
                 raise InputError(
@@ -104,13 +109,13 @@ class _Config:
                 f"a divisor of num_attention_heads = {heads}",
             )
         return {
-            "layers": self.integer("num_hidden_layers"),
+            "layers": self.integer("num_hidden_layers", most=MOST["layers"]),
             "hidden": hidden,
             "heads": heads,
             "kv_heads": kv_heads,
             "head_dim": head_dim,
-            "ffn": self.integer(ffn),
-            "vocab": self.integer("vocab_size"),
+            "ffn": self.integer(ffn, most=MOST["ffn"]),
+            "vocab": self.integer("vocab_size", most=MOST["vocab"]),
             "max_context": self.integer("max_position_embeddings"),
         }
 
@@ -122,7 +127,7 @@ class _Config:
 
 def _llama(config: _Config) -> dict[str, Any]:
     # Yi publishes its models as LlamaForCausalLM; its vocabulary is what tells it apart
-    yi = config.integer("vocab_size") == 64000
+    yi = config.integer("vocab_size", most=MOST["vocab"]) == 64000
     return {
         "family": "yi" if yi else "llama",
         **config.sizes(),
@@ -281,7 +286,7 @@ def spec_from_config(config: Mapping[str, Any], name: str, where: str) -> ModelS
         raise InputError(where, "", type(config).__name__, "a JSON object")
     reader = _Config(config, where)
     names = reader.get("architectures", list)
-    if len(names) != 1 or names[0] not in ARCHITECTURES:
+    if len(names) != 1 or not isinstance(names[0], str) or names[0] not in ARCHITECTURES:
         found = names[0] if len(names) == 1 else names
         raise InputError(where, "architectures", found, ", ".join(ARCHITECTURES))
     fields = ARCHITECTURES[names[0]](reader)
@@ -312,13 +317,16 @@ def read_config(path: str | Path, name: str | None = None) -> ModelSpec:
     """
     path = Path(path)
     try:
-        config = json.loads(path.read_text(encoding="utf-8"))
+        config = json.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise InputError(path, "", error.strerror or "unreadable", "a readable file") from None
     except UnicodeDecodeError:
         raise InputError(path, "", "bytes that are not UTF-8", "a JSON text file") from None
     except (json.JSONDecodeError, RecursionError) as error:
         raise InputError(path, "", f"invalid JSON ({error})", "a JSON object") from None
+    except ValueError:  # Python reads integers of at most 4300 digits
+        found = "an integer of thousands of digits"
+        raise InputError(path, "", found, "a JSON object with integers of 64 bits") from None
     if name is None:
         name = path.resolve().parent.name if path.stem == "config" else path.stem
     return spec_from_config(config, name or "model", str(path))

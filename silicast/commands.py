@@ -1,0 +1,347 @@
+"""The commands: arguments in, a table or JSON out.
+
+They import what they need when they run, so that ``silicast --help`` and the lists are quick.
+"""
+
+import re
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Annotated, Any
+
+import typer
+
+from designs.errors import InputError
+from silicast.output import check_json_target, write_json
+from silicast.terminal import TerminalProgress
+
+__all__ = ["app", "usage_line"]
+
+app = typer.Typer(
+    name="silicast",
+    help="Cast a language model into silicon: simulate an accelerator, generate it, prove it.",
+    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+
+_PREFILL, _DECODE = 256, 20
+_DIGITS = 18
+_INTEGER = re.compile(rf"[+-]?[0-9]{{1,{_DIGITS}}}", re.ASCII)
+_SIZE = re.compile(r"([0-9]{1,9})[xX]([0-9]{1,9})[xX]([0-9]{1,9})")
+
+Model = Annotated[
+    str,
+    typer.Argument(
+        metavar="MODEL",
+        help="Built-in name, Hugging Face config.json or .gguf file.",
+        show_default=False,
+    ),
+]
+DesignName = Annotated[
+    str,
+    typer.Argument(metavar="DESIGN", help="Library name or TOML file.", show_default=False),
+]
+Weights = Annotated[
+    str, typer.Option(metavar="FORMAT", help="Weight format, see `silicast formats`.")
+]
+Activations = Annotated[str, typer.Option(metavar="FORMAT", help="Activation format: int8.")]
+Json = Annotated[
+    str | None,
+    typer.Option("--json", metavar="FILE|-", help="Write the result as JSON; - is stdout."),
+]
+Listed = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Output = Annotated[
+    str, typer.Option("--output", "-o", metavar="DIR", help="Folder.", show_default=False)
+]
+
+
+def _choose(option: str, value: str, *allowed: str) -> None:
+    if value not in allowed:
+        raise InputError(option, "", value, ", ".join(allowed))
+
+
+def _integer(option: str, text: str, low: int) -> int:
+    """An option's value; typer's own message would not say what was found."""
+    if not _INTEGER.fullmatch(text) or int(text) < low:
+        allowed = f"an integer >= {low} of at most {_DIGITS} digits"
+        raise InputError(option, "", text, allowed)
+    return int(text)
+
+
+@contextmanager
+def _options(**names: str) -> Iterator[None]:
+    """Let errors about an argument of a function name the option it came from."""
+    try:
+        yield
+    except InputError as error:
+        option = names.get(error.field)
+        if option is None or error.where not in ("run", "simulate", "compile", "gemm"):
+            raise
+        detail = error.field if option == "--gemm" else ""
+        raise InputError(option, detail, error.found, error.allowed) from None
+
+
+def _finish(passed: bool) -> None:
+    if not passed:
+        raise typer.Exit(1)
+
+
+@app.callback(invoke_without_command=True)
+def _front(
+    context: typer.Context,
+    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+) -> None:
+    if version:
+        import silicast
+
+        print(f"silicast {silicast.__version__}")
+        raise typer.Exit
+    if context.invoked_subcommand is None:
+        print(context.get_help())
+        raise typer.Exit
+
+
+@app.command()
+def models(as_json: Listed = False) -> None:
+    """List the built-in models."""
+    from silicast.listing import models as list_all
+
+    _list(
+        as_json,
+        "models",
+        list_all(),
+        {
+            "name": "name",
+            "layers": "layers",
+            "hidden": "hidden",
+            "ffn": "FFN",
+            "heads": "heads",
+            "kv_heads": "KV heads",
+            "vocab": "vocabulary",
+            "max_context": "context",
+            "parameters": "parameters",
+            "has_weights": "weights",
+        },
+    )
+
+
+@app.command()
+def designs(as_json: Listed = False) -> None:
+    """List the designs of the library."""
+    from silicast.listing import designs as list_all
+
+    _list(
+        as_json,
+        "designs",
+        list_all(),
+        {
+            "name": "name",
+            "unit": "unit",
+            "macs": "MACs",
+            "weight_bits": "weight bits",
+            "frequency_hz": "Hz",
+            "dram_bytes_per_second": "DRAM B/s",
+            "description": "what it is",
+        },
+    )
+
+
+@app.command()
+def formats(as_json: Listed = False) -> None:
+    """List the usual weight formats; any width 2..8 and group is accepted where a design
+    supports it.
+    """
+    from silicast.listing import formats as list_all
+
+    _list(
+        as_json,
+        "formats",
+        list_all(),
+        {
+            "name": "name",
+            "bits": "bits",
+            "group": "group",
+            "asymmetric": "asymmetric",
+            "bits_per_weight": "bits a weight",
+            "designs": "designs that run it",
+        },
+    )
+
+
+def _list(as_json: bool, title: str, rows: list[dict], columns: dict[str, str]) -> None:
+    if as_json:
+        write_json("-", rows)
+        return
+    from silicast.report import print_rows
+
+    print_rows(title, rows, columns)
+
+
+@app.command()
+def simulate(
+    model: Model,
+    design: DesignName,
+    prefill: Annotated[
+        str | None,
+        typer.Option(metavar="P", help=f"Tokens of the prompt; {_PREFILL}, or 0 with --context."),
+    ] = None,
+    decode: Annotated[
+        str | None,
+        typer.Option(
+            metavar="D",
+            help=(
+                "Decode passes after the prefill, whose lm_head already gives the first new "
+                f"token; {_DECODE}, or 1 with --context."
+            ),
+        ),
+    ] = None,
+    context: Annotated[
+        str | None,
+        typer.Option(metavar="C", help="Tokens before the first decoded one, with --prefill 0."),
+    ] = None,
+    batch: Annotated[str, typer.Option(metavar="B", help="Sequences computed together.")] = "1",
+    weights: Weights = "int8",
+    activations: Activations = "int8",
+    json: Json = None,
+) -> None:
+    """Simulate the linear layers of a model on a design: cycles, traffic and reasons."""
+    _choose("--activations", activations, "int8")
+    check_json_target(json)
+    from silicast.simulation import simulate as simulate_on
+
+    if prefill is None:
+        prefill = "0" if context is not None else str(_PREFILL)
+    if decode is None:
+        decode = "1" if context is not None else str(_DECODE)
+    arguments = (
+        _integer("--prefill", prefill, 0),
+        _integer("--decode", decode, 0),
+        _integer("--context", context, 1) if context is not None else None,
+        _integer("--batch", batch, 1),
+    )
+    options = {name: f"--{name}" for name in ("prefill", "decode", "context", "batch")}
+    with TerminalProgress() as progress, _options(**options):
+        result = simulate_on(model, design, *arguments, weights, progress)
+    for warning in result.warnings:
+        print(f"silicast: warning: {warning}", file=sys.stderr)
+    write_json(json, result.to_dict())
+    if json != "-":
+        from silicast.report import print_simulation
+
+        print_simulation(result)
+
+
+@app.command("compile")
+def compile_(
+    model: Model,
+    design: DesignName,
+    output: Output,
+    weights: Weights = "int8",
+    tokens: Annotated[str, typer.Option(metavar="M", help="Rows of a pass: 1 to decode.")] = "1",
+) -> None:
+    """Write the program of every distinct linear operator: binary, listing and layout."""
+    count = _integer("--tokens", tokens, 1)
+    from designs.files import named_after_file
+    from silicast.building import compile_model
+
+    with TerminalProgress() as progress, named_after_file(design), _options(tokens="--tokens"):
+        progress.stage(f"compiling {model} for {design}")
+        paths = compile_model(model, design, output, weights, count)
+    for path in paths:
+        print(path)
+
+
+@app.command()
+def generate(
+    design: DesignName,
+    output: Output,
+    target: Annotated[str, typer.Option(help="What to generate: verilog.")] = "verilog",
+) -> None:
+    """Write the Verilog project of a design with its manifest."""
+    _choose("--target", target, "verilog")
+    from designs.files import named_after_file
+    from silicast.building import generate as generate_into
+
+    with TerminalProgress() as progress, named_after_file(design):
+        progress.stage(f"generating {design}")
+        generate_into(design, output)
+    print(output)
+
+
+@app.command()
+def verify(
+    design: DesignName,
+    gemm: Annotated[
+        str,
+        typer.Option(
+            metavar="MxNxK", help="Tokens, output features, reduction; 2^28 elements a matrix."
+        ),
+    ] = "6x200x512",
+    weights: Weights = "int8",
+    activations: Activations = "int8",
+    seed: Annotated[str, typer.Option(metavar="S", help="Of the random values.")] = "0",
+    backend: Annotated[str, typer.Option(help="What is verified: rtl.")] = "rtl",
+    simulator: Annotated[str, typer.Option(help="RTL simulator: verilator.")] = "verilator",
+    json: Json = None,
+) -> None:
+    """Run a random product on the generated RTL; compare every sum and the cycles."""
+    _choose("--activations", activations, "int8")
+    _choose("--backend", backend, "rtl")
+    _choose("--simulator", simulator, "verilator")
+    match = _SIZE.fullmatch(gemm)
+    if match is None or not all(int(size) for size in match.groups()):
+        allowed = "MxNxK with integers from 1 to 999999999, e.g. 6x200x512"
+        raise InputError("--gemm", "", gemm, allowed)
+    number = _integer("--seed", seed, 0)
+    check_json_target(json)
+    from silicast.verification import verify as verify_on
+
+    m, n, k = (int(size) for size in match.groups())
+    gemm_fields = dict.fromkeys(("M x K", "N x K", "M x N"), "--gemm")
+    with TerminalProgress() as progress, _options(**gemm_fields):
+        result = verify_on(design, m, n, k, weights, number, progress)
+    write_json(json, result.to_dict())
+    if json != "-":
+        from silicast.report import print_verification
+
+        print_verification(result)
+    _finish(result.passed)
+
+
+@app.command()
+def run(
+    model: Model,
+    design: DesignName,
+    prompt: Annotated[str, typer.Option(help="Text to continue.", show_default=False)],
+    tokens: Annotated[
+        str, typer.Option(metavar="N", help="Most tokens to generate.", show_default=False)
+    ],
+    weights: Weights = "int8",
+    backend: Annotated[str, typer.Option(help="rtl, checked by golden; or golden.")] = "rtl",
+    json: Json = None,
+) -> None:
+    """Generate text with every linear layer on the accelerator, every sum checked."""
+    _choose("--backend", backend, "rtl", "golden")
+    count = _integer("--tokens", tokens, 1)
+    check_json_target(json)
+    from silicast.execution import run as run_on
+
+    with TerminalProgress() as progress, _options(tokens="--tokens", prompt="--prompt"):
+        result = run_on(model, design, prompt, count, weights, backend, progress)
+    write_json(json, result.to_dict())
+    if json != "-":
+        from silicast.report import print_run
+
+        print_run(result)
+    _finish(result.passed)
+
+
+def usage_line(error: Any) -> str:
+    """A wrong command line in one line, with what would have been accepted."""
+    message = " ".join(error.format_message().split())
+    if message.startswith("No such command"):
+        names = typer.main.get_command(app).list_commands(error.ctx)  # type: ignore[attr-defined]
+        return f"{message.rstrip('.')}; allowed: {', '.join(names)}"
+    return message
