@@ -84,7 +84,7 @@ class ModelProgram:
             except InputError as error:
                 if error.where != fmt.name:  # a group that does not divide K
                     raise
-                allowed = f"{error.allowed} of {fmt.name}"
+                allowed = f"a multiple of {fmt.group}, the group of {fmt.name}"
                 raise InputError("model", f"{name}: {error.field}", error.found, allowed) from None
             weights = int(weight_slot_lines(design, tiling).sum())
             scales = int(scale_slot_lines(design, tiling).sum())

@@ -74,12 +74,16 @@ class AcceleratorBench(Bench):
         await self.write("program_blocks", blocks)
         await self.write("control", 1)
 
+    async def status(self) -> set[str]:
+        """Status bits that are set."""
+        value = await self.read("status")
+        return {name for name, bit in STATUS.items() if value >> bit & 1}
+
     async def done(self, limit: int = 400_000) -> set[str]:
         """Wait for the end; the status bits that are set then."""
         end = self.cycle + limit
         while self.cycle < end:
-            value = await self.read("status")
-            status = {name for name, bit in STATUS.items() if value >> bit & 1}
+            status = await self.status()
             if "done" in status:
                 assert "running" not in status
                 return status
@@ -231,6 +235,21 @@ async def write_error_is_reported(dut):
 
 
 @cocotb.test(timeout_time=50, timeout_unit="ms")
+async def fetch_error_ends_the_program(dut):
+    """SLVERR on a line of the program: nothing that came with it can be trusted."""
+    bench = AcceleratorBench(dut)
+    await bench.reset()
+    program, _ = bench.product(9, 30, 100, "int8")
+    line = program.placement.program_line + bench.design.fetch_block_lines + 1
+    bench.ram.fault(reads=range(line, line + 1))
+    await bench.start(program.placement.program_line, program.blocks)
+    assert await bench.done() == {"done", "memory_error", "aborted"}
+    bench.ram.fault()
+    await bench.run_product(9, 30, 100, "int8")
+    await bench.finish()
+
+
+@cocotb.test(timeout_time=50, timeout_unit="ms")
 async def unknown_opcode_is_reported(dut):
     """A program of padding and an unknown word: it ends, with its status bit."""
     bench = AcceleratorBench(dut)
@@ -243,11 +262,29 @@ async def unknown_opcode_is_reported(dut):
     bench.ram.write(line, lines)
     await bench.reset()
     await bench.start(line, 1)
-    assert await bench.done() == {"done", "bad_opcode"}
+    assert await bench.done() == {"done", "bad_program", "aborted"}
     assert await bench.read("cycles", 8) > 0
     assert await bench.read("read_lines", 8) == design.fetch_block_lines
     await bench.run_product(1, 4, 16, "int8")
     await bench.finish()
+
+
+@cocotb.test(timeout_time=50, timeout_unit="ms")
+async def host_aborts(dut):
+    """Aborted anywhere in a program, all bursts are still whole, and the next program is right."""
+    bench = AcceleratorBench(dut, "some")
+    await bench.reset()
+    largest = PRODUCTS[bench.design.name.replace("dense-int8-", "")][1:3]
+    for _ in range(4):
+        for product in largest:
+            program, _ = bench.product(*product)
+            await bench.start(program.placement.program_line, program.blocks)
+            await bench.cycles(int(bench.rng.integers(1, 400)))
+            await bench.write("control", 2)
+            assert await bench.done() in ({"done", "aborted"}, {"done"})
+            bench.coverage["aborted"] += "aborted" in await bench.status()
+            await bench.run_product(*product)
+    await bench.finish("aborted")
 
 
 @cocotb.test(timeout_time=50, timeout_unit="ms")

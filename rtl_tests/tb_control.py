@@ -1,6 +1,7 @@
 """Bench of the control port: every register over AXI4-Lite, start, status and counters."""
 
 import cocotb
+from cocotbext.axi import AxiResp
 
 from designs.registers import COUNTERS, REGISTERS, STATUS, register_offset
 from rtl_tests.support.axi import control_master
@@ -9,7 +10,8 @@ from rtl_tests.support.streams import PAUSES
 
 DERIVED = ("cycles", "weight_window", "weight_window_lines")
 COUNTED = [counter.name for counter in COUNTERS if counter.name not in DERIVED]
-EVENTS = ("finished", "memory_error", "bad_opcode", *(f"count_{name}" for name in COUNTED))
+ERRORS = {"memory_error", "bad_program", "aborted"}
+EVENTS = ("finished", *sorted(ERRORS), *(f"count_{name}" for name in COUNTED))
 
 
 class ControlBench(Bench):
@@ -21,7 +23,7 @@ class ControlBench(Bench):
         self.master = control_master(self, "bus", "__", held)
         self.counters = dict.fromkeys((counter.name for counter in COUNTERS), 0)
         self.window: list[int] | None = None  # cycles and lines since the first weight line
-        self.starts = 0
+        self.starts = self.aborts = 0
         self.every_cycle(self._sample)
 
     async def read(self, name: str) -> int:
@@ -42,6 +44,7 @@ class ControlBench(Bench):
 
     def _sample(self) -> None:
         dut = self.dut
+        self.aborts += bool(dut.abort.value)
         if dut.start.value:
             self.starts += 1
             self.counters = dict.fromkeys(self.counters, 0)
@@ -87,6 +90,7 @@ async def every_register(dut, held: str):
     constants = {
         "design_hash": int(bench.design.digest[:8], 16),
         "line_bytes": bench.design.line_bytes,
+        "fetch_block_lines": bench.design.fetch_block_lines,
     }
     for register in REGISTERS:
         assert await bench.read(register.name) == constants.get(register.name, 0), register.name
@@ -110,19 +114,23 @@ async def every_register(dut, held: str):
     assert await bench.master.read(unused, 4) is not None
     assert (await bench.master.read(unused, 4)).data == bytes(4)
     assert not bench.starts
+    assert not bench.aborts, "an abort with nothing running"
     await bench.finish()
 
 
 @cocotb.test(timeout_time=5, timeout_unit="ms")
 async def part_of_a_word_is_ignored(dut):
-    """Writes that strobe less than a word change nothing, not even a start."""
+    """Writes that strobe less than a word change nothing, not even a start, and get SLVERR."""
     bench = ControlBench(dut)
     await bench.reset()
     await bench.write("program_line", 0x12345678)
     offset = register_offset("program_line")
     for size in (1, 2, 3):
-        await bench.master.write(offset, bytes(size))
-    await bench.master.write(register_offset("control"), b"\1")
+        answer = await bench.master.write(offset, bytes(size))
+        assert answer.resp is AxiResp.SLVERR
+    answer = await bench.master.write(register_offset("control"), b"\1")
+    assert answer.resp is AxiResp.SLVERR
+    assert (await bench.master.write(offset + 4, bytes(4))).resp is AxiResp.OKAY
     assert await bench.read("program_line") == 0x12345678
     assert not bench.starts
     await bench.finish()
@@ -145,14 +153,17 @@ async def programs_and_counters(dut, held: str):
         if index == 1:
             await bench.pulse("memory_error")
             assert await bench.status() == {"running", "memory_error"}
-            await bench.pulse("bad_opcode")
+            await bench.write("control", 2)
+            assert bench.aborts == 1
+            for name in sorted(ERRORS - {"memory_error"}):
+                await bench.pulse(name)
         await bench.events(50)
         await bench.pulse("finished")
-        errors = {"memory_error", "bad_opcode"} if index == 1 else set()
+        errors = ERRORS if index == 1 else set()
         assert await bench.status() == {"done"} | errors
         await bench.events(30)  # no longer counted
-        await bench.pulse("memory_error")
-        await bench.pulse("bad_opcode")
+        for name in sorted(ERRORS):
+            await bench.pulse(name)
         assert await bench.status() == {"done"} | errors
         for name, value in bench.counters.items():
             assert await bench.read(name) == value, name

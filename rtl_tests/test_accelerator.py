@@ -7,4 +7,4 @@ import pytest
 @pytest.mark.parametrize("design", ["tiny", "striped"])
 def test_accelerator(simulate, design):
     """Compiled products equal to the golden model, errors reported, resets survived."""
-    assert len(simulate("tb_accelerator", "accelerator", design).passed) == 9
+    assert len(simulate("tb_accelerator", "accelerator", design).passed) == 11

@@ -139,10 +139,12 @@ def run(
     if not prompt_ids:
         raise InputError("run", "prompt", prompt, "text of at least one token")
     if len(prompt_ids) + tokens - 1 > spec.max_context:
-        allowed = (
-            f"1 to {max(spec.max_context + 1 - len(prompt_ids), 0)}: the prompt has "
-            f"{len(prompt_ids)} tokens and {spec.name} has {spec.max_context} positions"
-        )
+        positions = f"{spec.name} has {spec.max_context} positions"
+        most = spec.max_context + 1 - len(prompt_ids)
+        if most < 1:
+            found = f"{len(prompt_ids)} tokens"
+            raise InputError("run", "prompt", found, f"fewer tokens: {positions}")
+        allowed = f"1 to {most}: the prompt has {len(prompt_ids)} tokens and {positions}"
         raise InputError("run", "tokens", tokens, allowed)
 
     with named_after_file(given):

@@ -55,8 +55,8 @@ def _table(title: str, columns: Iterable[str], text_columns: int = 1) -> Table:
     table.header_style = "bold"
     for index, column in enumerate(columns):
         text = index < text_columns
-        # a header of several words takes as many lines, the column is as narrow as its figures
-        header = column if text else column.replace(" ", "\n")
+        # on a terminal a header takes a line a word, so that the column is as narrow as its figures
+        header = column.replace(" ", "\n") if sys.stdout.isatty() and not text else column
         table.add_column(header, justify="left" if text else "right", no_wrap=True)
     return table
 

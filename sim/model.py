@@ -296,7 +296,7 @@ def simulate_model(
                 if error.where != fmt.name:  # a group that does not divide K
                     raise
                 field = f"{first.name}: {error.field}"
-                allowed = f"{error.allowed} of {fmt.name}"
+                allowed = f"a multiple of {fmt.group}, the group of {fmt.name}"
                 raise InputError(f"model {spec.name}", field, error.found, allowed) from None
             if step is not None:
                 step()

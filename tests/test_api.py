@@ -266,10 +266,16 @@ def test_run_on_the_golden_model(toy, images):
     assert result.passed
     assert sum(o.count * o.cycles_simulated for o in result.operators) == result.cycles_simulated
     assert heard.steps == 15 + 3 * 15  # layers prepared, then executed
-    counts = {(o.kind, o.m): o.count for o in result.operators}
-    assert counts["q", 3] == 2
-    assert counts["q", 1] == 2 * 2
-    assert counts["lm_head", 1] == 3
+    counts = {(o.phase, o.kind, o.m): o.count for o in result.operators}
+    assert counts["prefill", "q", 3] == 2
+    assert counts["decode", "q", 1] == 2 * 2
+    assert (counts["prefill", "lm_head", 1], counts["decode", "lm_head", 1]) == (1, 2)
+
+
+@pytest.mark.parametrize("prompt", [None, b"ab", 3])
+def test_a_prompt_is_a_string(toy, prompt):
+    with pytest.raises(InputError, match=r"run: prompt: .*a string"):
+        run_toy(toy, prompt=prompt)
 
 
 def test_a_long_prompt_is_cut_and_changes_nothing(toy, images, monkeypatch):
@@ -298,7 +304,7 @@ def test_weights_are_prepared_once_and_never_written_to(toy, images):
     assert prepared.channel_scale["lm_head"].shape == (VOCAB,)
     assert prepared.channel_scale["layers.1.down"].shape == (HIDDEN,)
     assert prepare(checkpoint, TINY, parse_format("int4"), again).path != prepared.path
-    assert {p.suffix for p in images.iterdir()} == {".image", ".lock"}
+    assert not [p for p in images.iterdir() if p.name.startswith(".")]
 
 
 def test_a_failed_preparation_leaves_no_image(toy, images, monkeypatch):

@@ -3,39 +3,26 @@
 import json
 import subprocess
 import sys
+from unittest.mock import Mock
 
 import pytest
 from tiny_gguf import write_tiny
 
 import silicast.execution
+import silicast.listing
 import silicast.verification
 from designs.files import design_to_toml, load_design
 from silicast.cli import main
 from silicast.output import write_json
 
 PHASE = {
-    "tokens",
-    "cycles",
-    "seconds",
-    "tokens_per_second",
-    "dram_bytes",
-    "energy_joules",
+    "tokens", "cycles", "seconds", "tokens_per_second", "dram_bytes", "energy_joules",
     "utilization",
-}
+}  # fmt: skip
 OPERATOR = {
-    "name",
-    "phase",
-    "kind",
-    "m",
-    "n",
-    "k",
-    "count",
-    "cycles",
-    "compute_cycles",
-    "memory_cycles",
-    "dram_bytes",
-    "bound",
-}
+    "name", "phase", "kind", "m", "n", "k", "count", "cycles", "compute_cycles", "memory_cycles",
+    "dram_bytes", "bound", "lane_occupancy",
+}  # fmt: skip
 
 
 @pytest.fixture
@@ -238,7 +225,7 @@ def test_as_a_process():
 
 def test_version_and_help(call):
     assert call("--version")[1] == f"silicast {silicast.__version__}\n"
-    for arguments in ((), ("--help",)):
+    for arguments in ((), ("--help",), ("-h",)):
         status, out, err = call(*arguments)
         assert (status, err) == (0, "")
         assert "verify" in out
@@ -265,13 +252,13 @@ RUN = ("run", "gemma3-270m", "dense-int8", "--prompt", "a")
         (("simulate", "none.json", "dense-int8"), ("none.json",)),
         ((*SIMULATE, "--weights", "int9"), ("int9", "int8")),
         ((*SIMULATE, "--weights", "int3"), ("int3", "int4")),
-        ((*SIMULATE, "--weights", "int4_g48"), ("int4_g48", "640")),
+        ((*SIMULATE, "--weights", "int4_g48"), ("layers.0.q", "int4_g48", "640")),
         ((*SIMULATE, "--activations", "fp16"), ("--activations", "fp16", "int8")),
         ((*SIMULATE, "--prefill", "many"), ("--prefill", "many", ">= 0")),
         ((*SIMULATE, "--prefill", "-1"), ("--prefill", "-1", ">= 0")),
         ((*SIMULATE, "--prefill", ""), ("--prefill", ">= 0")),
         ((*SIMULATE, "--prefill", "0", "--decode", "0"), ("decode", ">= 1")),
-        ((*SIMULATE, "--prefill", "99999999"), ("prefill", "99999999", "65536")),
+        ((*SIMULATE, "--prefill", "99999999"), ("--prefill", "99999999", "65536")),
         ((*SIMULATE, "--batch", "0"), ("--batch", "0", ">= 1")),
         ((*SIMULATE, "--context", "9", "--prefill", "2"), ("context", "9")),
         ((*SIMULATE, "--json", "no/such/folder.json"), ("--json", "no/such/folder.json")),
@@ -280,9 +267,14 @@ RUN = ("run", "gemma3-270m", "dense-int8", "--prompt", "a")
         ((*VERIFY, "--gemm", "3x4x5.5"), ("--gemm", "3x4x5.5")),
         ((*VERIFY, "--gemm", "axbxc"), ("--gemm", "axbxc")),
         ((*VERIFY, "--gemm=-1x4x4"), ("--gemm", "-1x4x4")),
-        ((*VERIFY, "--gemm", "0x4x4"), ("0", "at least 1")),
+        ((*VERIFY, "--gemm", "0x1x1"), ("--gemm", "0x1x1", "from 1")),
+        ((*VERIFY, "--seed", "9" * 19), ("--seed", "at most 18 digits")),
+        (("simulate", "", "dense-int8"), ("model", "gemma3-270m")),
+        (("simulate", "gemma3-270m", ""), ("design", "dense-int8")),
+        (("simulate", "gemma3-270m", "."), ("Is a directory",)),
+        ((*SIMULATE, "--weights", "int4_g" + "1" * 5000), ("weight format",)),
         ((*VERIFY, "--gemm", "4x4x99999"), ("99999", "32768")),
-        ((*VERIFY, "--gemm", "999999999x999999999x8"), ("at most",)),
+        ((*VERIFY, "--gemm", "999999999x999999999x8"), ("--gemm", "at most 2^28")),
         ((*VERIFY, "--gemm", "4x4x100", "--weights", "int4_g64"), ("K", "100", "64")),
         ((*VERIFY, "--gemm", "4x4x64", "--weights", "int4_asym_g64"), ("zero points",)),
         ((*VERIFY, "--seed", "-1"), ("--seed", "-1", ">= 0")),
@@ -317,19 +309,70 @@ def _changed(old, new):
 @pytest.mark.parametrize(
     ("old", "new", "words"),
     [
-        ("lanes_m = 2", "lanes_m = 2\nlanes_x = 4", ("unit.lanes_x", "lanes_n")),
+        ("lanes_m = 2", "lanes_m = 2\nlanes_x = 77", ("unit.lanes_x", "77", "kind, lanes_m")),
+        ("lanes_m = 2", "lanes_m = " + "[" * 5000, ("nested",)),
+        ("lanes_m = 2", "lanes_m = " + "1" * 5000, ("digits",)),
+        ("lanes_m = 2", "lanes_m = 0x" + "1" * 5000, ("lanes_m", "too long to show")),
+        ("latency_ns = 200.0", "latency_ns = " + "1" * 400, ("latency_ns", "308 digits")),
+        ("weight_bits = [4, 8]", "weight_bits = 8", ("found 8", "a list of integers")),
+        ('kind = "dense"', "kind = [1]", ("unit.kind", "[1]", "dense")),
+        ("[clock]", "[[clock]]", ("clock", "a table")),
+        ("[clock]", "[clock]  # \udcff", ("not UTF-8",)),
         ("lanes_m = 2", "lanes_m = 3", ("unit.lanes_m", "3", "power of two")),
         ("weight_bytes = 16384", "weight_bytes = 0", ("buffers.weight_bytes", "0")),
-        ("activation_bytes = 16384", "activation_bytes = 2048", ("activation_bytes", "2048")),
+        (
+            "activation_bytes = 16384",
+            "activation_bytes = 2048",
+            ("my.toml: buffers.activation_bytes", "8192"),
+        ),
         ("[clock]", "[clock", ("TOML",)),
     ],
 )
 def test_a_bad_design_is_one_line(call, tmp_path, old, new, words):
-    (tmp_path / "my.toml").write_text(_changed(old, new))
+    (tmp_path / "my.toml").write_text(_changed(old, new), errors="surrogateescape")
     line = refused(call, "verify", "my.toml", "--gemm", "4x4x4096", "--json", "v.json")
-    for word in words:
+    for word in ("my.toml", *words):
         assert word in line
     assert [p.name for p in tmp_path.iterdir()] == ["my.toml"]
+
+
+def test_errors_name_the_file_of_a_design(call, tmp_path, toy, images):
+    (tmp_path / "s.toml").write_text(_changed("activation_bytes = 16384", "activation_bytes = 16"))
+    for command, *options in (("simulate",), ("run", "--prompt", "a", "--tokens", 1)):
+        line = refused(call, command, toy, "s.toml", *options)
+        assert line.startswith("silicast: s.toml: buffers.activation_bytes: ")
+    (tmp_path / "c.toml").write_text(
+        _changed("capacity_bytes = 1073741824", "capacity_bytes = 4096")
+    )
+    assert "silicast: c.toml: " in refused(call, "compile", toy, "c.toml", "-o", "new/out")
+    assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.parametrize(
+    ("redirection", "status", "words"),
+    [
+        (">/dev/full", 1, "silicast: standard output: No space left on device\n"),
+        (">&-", 1, "silicast: standard output: Bad file descriptor\n"),
+        (">/dev/null 2>&-", 0, ""),
+        (">&- 2>&-", 1, ""),
+    ],
+)
+@pytest.mark.parametrize("option", ["", "--json"])
+def test_streams_that_cannot_be_written(redirection, status, words, option):
+    command = f"{sys.executable} -m silicast models {option} {redirection}"
+    done = subprocess.run(["sh", "-c", command], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (status, words)
+
+
+def test_an_interrupt_is_one_line(call, monkeypatch):
+    monkeypatch.setattr(silicast.listing, "models", Mock(side_effect=KeyboardInterrupt))
+    assert call("models") == (130, "", "silicast: interrupted\n")
+
+
+def test_a_context_beyond_the_model_is_a_warning(call):
+    status, out, err = call(*SIMULATE, "--context", 9999999, "--json", "-")
+    (warning,) = json.loads(out)["warnings"]
+    assert (status, err) == (0, f"silicast: warning: {warning}\n")
 
 
 def test_bad_checkpoints_are_one_line(call, tmp_path, toy):

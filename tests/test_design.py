@@ -36,7 +36,7 @@ powers = st.sampled_from
     bits=powers([(4,), (8,), (4, 8)]),
     frequency=st.integers(1_000_000, 2_000_000_000),
     latency=st.floats(0.1, 1000.0),
-    description=st.text(max_size=40),
+    description=st.text(max_size=40).filter(str.isprintable),
 )
 def test_round_trip_without_loss(lanes, bits, frequency, latency, description) -> None:
     design = Design(
@@ -90,6 +90,8 @@ def test_derived_memory_timing() -> None:
         ("max_burst_beats = 64", "max_burst_beats = 8", "dram.max_burst_beats", "at least 16"),
         ("queue_depth = 8", "queue_depth = 1", "control.queue_depth", "from 2"),
         ('name = "dense-int8-tiny"', 'name = "a b"', "name", "letters"),
+        ('name = "dense-int8-tiny"', 'name = "日本"', "name", "ASCII"),
+        ('technology = "generic"', 'technology = "a\\nb"', "dram.technology", "one line"),
         ("[clock]", "[clocks]", "clocks", "clock"),
     ],
 )
@@ -120,3 +122,16 @@ def test_widths_hold_the_extremes() -> None:
     assert total < 1 << (unit.accumulator_bits - 1) <= 2 * total
     assert unit.result_bytes == 8
     assert DenseSpec(2, 8, 8, weight_bits=(4,), max_k=8192).result_bytes == 4
+
+
+def test_a_design_too_large_to_build_is_refused() -> None:
+    with pytest.raises(InputError, match="lanes_k of at most 65536"):
+        DenseSpec(64, 64, 64, weight_bits=(8,), max_k=4096)
+    with pytest.raises(InputError, match="whole bytes"):
+        DenseSpec(1, 1, 1, weight_bits=(4, 8), max_k=4096)
+    with pytest.raises(InputError, match=r"factor of 1024"):
+        dataclasses.replace(
+            TINY,
+            unit=DenseSpec(1, 1, 1, weight_bits=(8,), max_k=4096),
+            dram=dataclasses.replace(TINY.dram, channels=64, data_bytes=32),
+        )

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import silicast
 from designs.errors import InputError
 from mapping.formats import WeightFormat, list_formats, parse_format, storage_bits
 from mapping.quantise import (
@@ -153,3 +154,16 @@ def test_a_large_matrix_is_quantised_quickly():
     begin = time.perf_counter()
     quantise(weights, parse_format("int4_g128"))
     assert time.perf_counter() - begin < 3  # 0.3 s on an idle core
+
+
+def test_a_group_of_thousands_of_digits_is_refused():
+    assert parse_format("int4_g999999999").group == 999_999_999
+    with pytest.raises(InputError) as error:
+        parse_format("int4_g" + "1" * 5000)
+    assert len(str(error.value)) < 500
+
+
+def test_formats_name_the_designs_that_run_them():
+    rows = {row["name"]: row["designs"] for row in silicast.formats()}
+    assert rows["int4_g128"] == ["dense-int8", "dense-int8-tiny"]
+    assert rows["int3"] == rows["int4_asym_g128"] == []

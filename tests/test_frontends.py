@@ -148,3 +148,43 @@ def test_missing_config(tmp_path):
         read_config(tmp_path / "config.json")
     with pytest.raises(InputError):
         read_config(tmp_path)
+
+
+def test_values_python_cannot_handle_are_one_line(tmp_path):
+    path = tmp_path / "config.json"
+    plain = json.dumps({**built_in("llama2-7b"), "vocab_size": "@"})
+    for value in ("1" * 5000, "[" * 100_000):
+        path.write_text(plain.replace('"@"', value))
+        with pytest.raises(InputError, match=r"config\.json") as error:
+            read_config(path)
+        assert len(str(error.value)) < 500
+
+
+@pytest.mark.parametrize("names", [[{}], [["a"]], [3], [None], []])
+def test_architectures_of_another_type(names):
+    assert refused({**built_in("llama2-7b"), "architectures": names}).field == "architectures"
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("rms_norm_eps", 10**400),
+        ("vocab_size", 10**8),
+        ("vocab_size", 10**12),
+        ("hidden_size", 10**400),
+        ("intermediate_size", 1 << 21),
+        ("num_hidden_layers", 10**12),
+        ("num_attention_heads", 10**9),
+        ("head_dim", 1 << 20),
+        ("max_position_embeddings", 1 << 40),
+    ],
+)
+@pytest.mark.parametrize("name", ["llama2-7b", "gemma3-270m"])
+def test_sizes_beyond_any_model_are_refused(name, field, value):
+    assert refused({**built_in(name), field: value}).field == field
+
+
+def test_a_byte_order_mark_is_accepted(tmp_path):
+    path = tmp_path / "m.json"
+    path.write_text(json.dumps(built_in("llama2-7b")), encoding="utf-8-sig")
+    assert read_config(path).hidden == 4096

@@ -1,5 +1,6 @@
 """Generated Verilog: readable, lint-clean, read back by pyverilog, described by its manifest."""
 
+import dataclasses
 import hashlib
 import json
 import re
@@ -10,10 +11,13 @@ import pytest
 
 from designs.errors import InputError
 from designs.files import design_from_toml, library_names, load_design
+from hwgen.engines.store import StoreEngine
 from hwgen.project import generate
 from hwgen.readable import plain_verilog
 from hwgen.readback import read_ports
+from hwgen.units import DenseUnit
 from hwgen.verilated.build import verilator_environment
+from hwgen.verilog import component_verilog
 
 
 @pytest.fixture(scope="module", params=library_names())
@@ -89,6 +93,60 @@ def test_foreign_directory_is_left_alone(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="a directory with other files"):
         generate(load_design("dense-int8-tiny"), tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
+
+
+def test_a_foreign_manifest_protects_its_directory(tmp_path: Path) -> None:
+    (tmp_path / "manifest.json").write_text('{"name": "my web app"}')
+    (tmp_path / "src").mkdir()
+    with pytest.raises(InputError, match="a directory with other files"):
+        generate(load_design("dense-int8-tiny"), tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["manifest.json", "src"]
+
+
+def test_a_file_added_to_a_generated_directory_protects_it(tmp_path: Path) -> None:
+    design = load_design("dense-int8-tiny")
+    generate(design, tmp_path / "out")
+    (tmp_path / "out" / "notes.txt").write_text("mine")
+    with pytest.raises(InputError, match=r"notes\.txt"):
+        generate(design, tmp_path / "out")
+
+
+def test_current_directory_and_links(tmp_path: Path, monkeypatch) -> None:
+    design = load_design("dense-int8-tiny")
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to("real")
+    generate(design, tmp_path / "link")
+    assert (tmp_path / "real" / "manifest.json").is_file()
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    generate(design, ".")
+    assert (tmp_path / "here" / "manifest.json").is_file()
+
+
+def test_a_failed_write_leaves_nothing(tmp_path: Path, monkeypatch) -> None:
+    def full(self, *_args, **_kwargs):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "replace", full)
+    with pytest.raises(InputError, match="No space left on device"):
+        generate(load_design("dense-int8-tiny"), tmp_path / "out")
+    assert not list(tmp_path.iterdir())
+
+
+def test_lines_stay_short_when_the_array_grows() -> None:
+    """Verilator limits the tokens of a line; concatenations of a large array are wrapped."""
+    tiny = load_design("dense-int8-tiny")
+    unit = dataclasses.replace(tiny.unit, lanes_m=1, lanes_n=32, lanes_k=32)
+    verilog = component_verilog(DenseUnit(unit), "large_unit")
+    assert max(map(len, verilog.splitlines())) <= 2100  # a constant of 8192 bits is one token
+
+
+def test_store_engine_reaches_the_whole_output_buffer() -> None:
+    tiny = load_design("dense-int8-tiny")
+    large = dataclasses.replace(
+        tiny, buffers=dataclasses.replace(tiny.buffers, output_bytes=1 << 30)
+    )
+    assert 1 << len(StoreEngine(large).read_address) >= (1 << 30) // large.line_bytes
 
 
 def test_plain_names_stay_unique() -> None:

@@ -1,5 +1,6 @@
 """Model structure: the built-in models, their graph, and how a name becomes a model."""
 
+import dataclasses
 import json
 from dataclasses import replace
 
@@ -246,3 +247,20 @@ def test_checkpoint_agrees_with_the_built_in_structure():
     assert isinstance(again, ResolvedModel)
     assert again.has_weights
     assert again.spec == resolved.spec
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("norm_eps", 10**400), ("vocab", 1 << 23), ("layers", 10_001), ("sliding_window", 10**400)],
+)
+def test_sizes_far_above_any_model_are_refused(field, value):
+    spec = resolve_model("gemma3-270m").spec
+    with pytest.raises(InputError) as error:
+        dataclasses.replace(spec, **{field: value})
+    assert error.value.field == field
+
+
+def test_an_empty_name_is_told():
+    for name in ("", "a\0b"):
+        with pytest.raises(InputError, match="allowed: gemma3-270m"):
+            resolve_model(name)

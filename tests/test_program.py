@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import time
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -143,7 +144,24 @@ def test_placement_errors_name_the_field():
     dram = dataclasses.replace(TINY.dram, capacity_bytes=1 << 16)
     small = dataclasses.replace(TINY, dram=dram)
     with pytest.raises(InputError, match=r"dram.capacity_bytes: .*at most 4096 lines of 16 bytes"):
+        compile_gemm(small, GemmShape(1, 64, 960), INT8)
+    with pytest.raises(InputError, match=r"N = 1024, K = 640.*at most 65536 bytes together"):
         compile_gemm(small, GemmShape(1, 1024, 640), INT8)
+
+
+def test_what_can_never_fit_is_refused_before_it_is_cut():
+    begin = time.perf_counter()
+    with pytest.raises(InputError, match=r"dram\.capacity_bytes: .*weights of 1099511627776 bytes"):
+        compile_gemm(TINY, GemmShape(1, 1 << 30, 1 << 10), INT8)
+    layers = [(f"layers.{i}.up", 1 << 20, 1 << 12) for i in range(10_000)]
+    with pytest.raises(InputError, match="bytes of the model"):
+        ModelProgram(TINY, INT8, layers, 8)
+    assert time.perf_counter() - begin < 2
+
+
+def test_a_group_that_does_not_divide_k_names_the_layer():
+    with pytest.raises(InputError, match=r"down: K: found 640; .*multiple of 384.*int4_g384"):
+        ModelProgram(TINY, parse_format("int4_g384"), [("q", 8, 768), ("down", 8, 640)], 8)
 
 
 LAYERS = [("q", 1024, 640), ("down", 640, 2048), ("up", 2048, 640), ("q2", 1024, 640)]
@@ -200,5 +218,30 @@ def test_files_are_written_whole(tmp_path):
         assert entry["placement"]["weight_line"] == program.placement.weight_line
     assert paths[1].read_text().count("END") == len(programs)
     (tmp_path / "file").write_text("")
-    with pytest.raises(InputError, match="a directory that can be written"):
+    with pytest.raises(InputError, match="a directory and files in it that can be written"):
         write_program(tmp_path / "file", programs)
+
+
+def test_a_failed_write_leaves_things_as_they_were(tmp_path):
+    model = ModelProgram(TINY, INT8, LAYERS, 8)
+    programs = {"q": model.operator("q", 1)}
+    folder = tmp_path / "out"
+    folder.mkdir()
+    (folder / "program.bin").write_bytes(b"old")
+    (folder / "layout.json").mkdir()
+    with pytest.raises(InputError, match=r"layout\.json: found 'Is a directory'"):
+        write_program(folder, programs)
+    assert (folder / "program.bin").read_bytes() == b"old"
+    assert sorted(p.name for p in folder.iterdir()) == ["layout.json", "program.bin"]
+
+
+def test_a_failed_write_leaves_no_new_folder(tmp_path, monkeypatch):
+    model = ModelProgram(TINY, INT8, LAYERS, 8)
+
+    def full(self, content):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("pathlib.Path.write_bytes", full)
+    with pytest.raises(InputError, match="No space left"):
+        write_program(tmp_path / "new" / "deep", {"q": model.operator("q", 1)})
+    assert list(tmp_path.iterdir()) == []

@@ -5,12 +5,14 @@ import time
 
 import pytest
 
+import silicast
 import sim.model
 from designs.errors import InputError
 from designs.files import load_design
 from mapping.formats import parse_format
 from mapping.models import resolve_model
 from mapping.tiling import GemmShape
+from silicast.report import print_rows, print_simulation
 from sim.attribution import REASONS
 from sim.model import NOT_MODELLED, simulate_gemm, simulate_model
 
@@ -177,3 +179,55 @@ def test_llama2_7b_is_quick():
     assert time.perf_counter() - begin < 8  # 0.5 s on two cores; room for a loaded machine
     # weights stream once a token at 76.8 GB/s: no design can be faster
     assert result.phases["decode"].tokens_per_second < 76.8e9 / spec.linear_weights()
+
+
+def test_lane_occupancy_counts_the_lanes_that_multiply():
+    unit = DESIGN.unit
+    result = simulate(prefill=16, decode=4)
+    for o in result.operators:
+        expected = o.m * o.n * o.k / (o.compute_cycles * unit.macs)
+        assert o.lane_occupancy == pytest.approx(expected)
+        full = o.m % unit.lanes_m == 0
+        assert o.lane_occupancy == pytest.approx(1.0 if full else o.m / unit.lanes_m)
+
+
+def test_more_tokens_than_positions_are_a_warning():
+    most = GEMMA.max_context
+    assert simulate(prefill=16, decode=4).warnings == ()
+    assert simulate(prefill=0, decode=1, context=most - 1).warnings == ()
+    (warning,) = simulate(prefill=0, decode=1, context=most).warnings
+    assert str(most) in warning
+    assert GEMMA.name in warning
+    assert simulate(prefill=16, decode=most).to_dict()["warnings"]
+
+
+def test_each_distinct_operator_is_a_step():
+    steps = []
+    simulate(prefill=16, decode=4, step=lambda: steps.append(1))
+    assert len(steps) == 16
+
+
+def test_a_group_that_does_not_divide_k_names_model_and_layer():
+    with pytest.raises(InputError) as error:
+        simulate(fmt=parse_format("int4_g48"))
+    assert error.value.where == "model gemma3-270m"
+    assert error.value.field == "layers.0.q: K"
+    assert "multiple of 48" in error.value.allowed
+
+
+@pytest.mark.parametrize(
+    "what", ["embedding lookup", "residual adds", "gate x up multiply", "biases", "sampling"]
+)
+def test_host_work_is_named(what):
+    assert what in NOT_MODELLED
+
+
+@pytest.mark.parametrize("width", [40, 60, 80])
+def test_tables_never_cut_a_figure(capsys, monkeypatch, width):
+    monkeypatch.setenv("COLUMNS", str(width))
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
+    print_simulation(silicast.simulate("gemma3-270m", "dense-int8", 16, 2))
+    print_rows("designs", silicast.designs(), {"name": "name", "macs": "MACs", "description": "d"})
+    out = capsys.readouterr().out
+    assert "…" not in out
+    assert "664,327" in out

@@ -98,6 +98,22 @@ def _without_signals(instruction):
     )
 
 
+def test_a_slow_bus_is_busy_between_its_beats() -> None:
+    """At 20 cycles a beat the bus is reserved in nearly every cycle, and so says the timeline."""
+    slow = dataclasses.replace(
+        TINY,
+        dram=dataclasses.replace(
+            TINY.dram, bandwidth_bytes_per_second=80_000_000, max_burst_beats=16
+        ),
+    )
+    timeline = _timeline(slow, 1, 512, 512, "int8")
+    lines = timeline.read_lines + timeline.write_lines
+    assert timeline.memory_cycles == 20 * lines
+    assert timeline.weight_window_busy > 0.99
+    fetch = sum(span.end - span.start for span in timeline.memory if span.kind == "instruction")
+    assert attribute_cycles(timeline)["dependency"] <= fetch
+
+
 def test_bus_serves_in_order_of_arrival() -> None:
     bus = MemoryBus(TINY)  # 20 cycles of latency, a beat a cycle
     assert bus.read(0, 4) == (20, 23)

@@ -59,6 +59,7 @@ class ReadMemory:
     ) -> None:
         self.design = design
         self.content = content or {}
+        self.faults: set[int] = set()  # lines answered with an error
         self.answers = bench.source(data, held)
         self.requests = bench.sink(request, held)
         self.requests.callbacks.append(self._answer)
@@ -76,7 +77,10 @@ class ReadMemory:
         assert first // most == (first + lines - 1) // most, f"burst {first}+{lines} is too long"
         for index in range(lines):
             beat = pack_beat(
-                self.line(first + index), self.design.line_bytes, last=index == lines - 1
+                self.line(first + index),
+                self.design.line_bytes,
+                last=index == lines - 1,
+                error=first + index in self.faults,
             )
             self.answers.queue.append(beat)
 

@@ -142,6 +142,8 @@ class Monitor:
 
     Attributes
     ----------
+    may_withdraw : bool
+        Set it where an offer may be taken back: on the way to queues that an abort empties.
     transfers : list of Transfer
     stalled : int
         Cycles with ``valid`` and no ``ready``.
@@ -162,6 +164,7 @@ class Monitor:
         self.stream = stream
         self.stable = stable
         self.callbacks = [on_transfer] if on_transfer else []
+        self.may_withdraw = False
         self.transfers: list[Transfer] = []
         self.stalled = self.idle = self.back_to_back = 0
         bench.run(self._watch(bench))
@@ -180,7 +183,9 @@ class Monitor:
             valid = stream.valid.value
             assert valid.is_resolvable, f"{stream.name}: valid is {valid} at {bench.cycle}"
             if not valid:
-                assert held is None, f"{stream.name}: offer taken back at cycle {bench.cycle}"
+                withdrawn = held is not None and not self.may_withdraw
+                assert not withdrawn, f"{stream.name}: offer taken back at cycle {bench.cycle}"
+                held = None
                 self.idle += 1
                 continue
             ready = stream.ready.value
