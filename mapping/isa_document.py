@@ -38,7 +38,9 @@ def render() -> str:
         }
         for opcode, form in FORMS.items()
     ]
-    return templates.render("isa.md.jinja", bits=INSTRUCTION_BITS, header=_rows(None), forms=forms, tokens=MOST_TOKENS)
+    return templates.render(
+        "isa.md.jinja", bits=INSTRUCTION_BITS, header=_rows(None), forms=forms, tokens=MOST_TOKENS
+    )
 
 
 def write(path: Path = DOCUMENT) -> Path:

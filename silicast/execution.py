@@ -158,7 +158,7 @@ def run(
 
     with LinearLayers(prepared, shapes, backend, progress) as linear:
         decoder = Gemma3Decoder(checkpoint, linear)
-        progress.stage(f"generating on {backend}: linear layers", tokens * len(shapes))
+        progress.stage(f"linear layers on {backend}", tokens * len(shapes))
         token_ids = decoder.generate(prompt_ids, tokens, show)
 
     operators = list(linear.operators.values())

@@ -8,7 +8,7 @@ from silicast.progress import Progress
 
 __all__ = ["TerminalProgress"]
 
-_SHORTEST_TITLE = 20
+_SHORTEST_TITLE = 14
 _BAR = 41
 _FIGURES = 26  # spinner, steps of the stage, elapsed time, and the spaces between them
 

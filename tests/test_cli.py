@@ -76,9 +76,7 @@ def test_lists(call, command, name):
 
 
 def test_simulate_contract(call):
-    status, out, err = call(
-        "simulate", "gemma3-270m", "dense-int8", "--prefill", 8, "--decode", 2, "--json", "-"
-    )
+    status, out, err = call(*SIMULATE, "--prefill", 8, "--decode", 2, "--json", "-")
     assert (status, err) == (0, "")
     result = json.loads(out)
     assert set(result) >= {"model", "design", "weights", "batch", "phases", "operators"}
@@ -169,9 +167,8 @@ def test_a_failed_check_exits_with_1_and_still_reports(call, tmp_path, monkeypat
 
 @pytest.mark.rtl
 def test_run_contract(call, toy, images):
-    status, out, err = call(
-        "run", toy, "dense-int8-tiny", "--prompt", "ab", "--tokens", 2, "--json", "-"
-    )
+    arguments = ("run", toy, "dense-int8-tiny", "--prompt", "ab", "--tokens", 2)
+    status, out, err = call(*arguments, "--json", "-")
     assert (status, err) == (0, "")
     result = json.loads(out)
     assert set(result) >= {
@@ -341,9 +338,8 @@ def test_errors_name_the_file_of_a_design(call, tmp_path, toy, images):
     for command, *options in (("simulate",), ("run", "--prompt", "a", "--tokens", 1)):
         line = refused(call, command, toy, "s.toml", *options)
         assert line.startswith("silicast: s.toml: buffers.activation_bytes: ")
-    (tmp_path / "c.toml").write_text(
-        _changed("capacity_bytes = 1073741824", "capacity_bytes = 4096")
-    )
+    small = _changed("capacity_bytes = 1073741824", "capacity_bytes = 4096")
+    (tmp_path / "c.toml").write_text(small)
     assert "silicast: c.toml: " in refused(call, "compile", toy, "c.toml", "-o", "new/out")
     assert not (tmp_path / "new").exists()
 
@@ -353,7 +349,6 @@ def test_errors_name_the_file_of_a_design(call, tmp_path, toy, images):
     [
         (">/dev/full", 1, "silicast: standard output: No space left on device\n"),
         (">&-", 1, "silicast: standard output: Bad file descriptor\n"),
-        (">/dev/null 2>&-", 0, ""),
         (">&- 2>&-", 1, ""),
     ],
 )
