@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from designs.errors import InputError
+from designs.files import named_after_file
 from designs.spec import Design
 from mapping.formats import WeightFormat
 from mapping.graph import build_graph, shared_shapes
@@ -99,8 +100,9 @@ def compile_model(
         written.
     """
     spec = as_spec(model)
-    program = memory_map(spec, as_design(design), as_format(weights), tokens)
-    return write_program(directory, distinct_programs(spec, program, tokens), program)
+    with named_after_file(design):
+        program = memory_map(spec, as_design(design), as_format(weights), tokens)
+        return write_program(directory, distinct_programs(spec, program, tokens), program)
 
 
 def generate(design: Design | str | Path, directory: str | Path) -> dict:
@@ -125,10 +127,10 @@ def generate(design: Design | str | Path, directory: str | Path) -> dict:
     FailedCheck
         The Verilog read back is not that of the manifest.
     """
-    design = as_design(design)
     from hwgen import project  # amaranth: only generation needs it
 
     try:
-        return dict(project.generate(design, Path(directory)))
+        with named_after_file(design):
+            return dict(project.generate(as_design(design), Path(directory)))
     except RuntimeError as error:
         raise FailedCheck(str(error)) from error

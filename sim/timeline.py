@@ -387,13 +387,7 @@ class _Simulation:
 
 
 def simulate_program(design: Design, program: GemmProgram) -> Timeline:
-    """Cycles of one program, and what the engines and the memory bus did in them.
-
-    Parameters
-    ----------
-    design : Design
-        The design the program was compiled for.
-    program : GemmProgram
+    """Cycles of a program compiled for ``design``, and what engines and memory bus did in them.
 
     Raises
     ------
