@@ -141,3 +141,13 @@ def test_abort_in_the_middle_keeps_memory_traffic_whole(machine) -> None:
     with pytest.raises(HardwareError, match="aborted"):
         machine.run(PROGRAM_LINE, put(machine, code), 700)
     good_program_runs(machine)
+
+
+def test_the_memory_model_checks_the_bus(machine) -> None:
+    """A program that is not aligned to its fetch block makes a burst across 4 KB."""
+    per_page = 4096 // TINY.dram.data_bytes
+    with (
+        VerilatedAccelerator(TINY, machine.memory) as other,
+        pytest.raises(HardwareError, match="4 KB boundary"),
+    ):
+        other.run(PROGRAM_LINE + per_page - 8, 1, 5_000)

@@ -18,6 +18,16 @@ _FAILURES = ("memory_error", "bad_program", "aborted")
 _ABORT_CYCLES = 1 << 20
 
 
+# In the order of ``Violation`` in templates/verilated.cpp.jinja.
+_VIOLATIONS = (
+    "a burst crosses a 4 KB boundary",
+    "a burst is not INCR, of whole words, and aligned",
+    "a write with strobes missing",
+    "WLAST not with the last beat",
+    "write data before its address",
+)
+
+
 class HardwareError(RuntimeError):
     """The simulated hardware reported an error or did not finish."""
 
@@ -127,7 +137,12 @@ class VerilatedAccelerator:
         library.silicast_write(runner, register_offset("program_blocks"), blocks)
         library.silicast_write(runner, register_offset("control"), 1)
         status = ctypes.c_uint32()
-        if not library.silicast_wait(runner, max_cycles, ctypes.byref(status)):
+        done = library.silicast_wait(runner, max_cycles, ctypes.byref(status))
+        violation = library.silicast_violation(runner)
+        if violation:
+            told = _VIOLATIONS[violation - 1]
+            raise HardwareError(f"{self.design.name}: AXI4 violation on a memory port: {told}")
+        if not done:
             library.silicast_write(runner, register_offset("control"), 0b10)
             library.silicast_wait(runner, _ABORT_CYCLES, ctypes.byref(status))
             told = self._status(status.value)
@@ -167,6 +182,8 @@ def _bind(library: ctypes.CDLL) -> ctypes.CDLL:
     library.silicast_read.restype = u32
     library.silicast_wait.argtypes = [handle, u64, ctypes.POINTER(u32)]
     library.silicast_wait.restype = ctypes.c_int
+    library.silicast_violation.argtypes = [handle]
+    library.silicast_violation.restype = ctypes.c_int
     library.silicast_cycle.argtypes = [handle]
     library.silicast_cycle.restype = u64
     return library
