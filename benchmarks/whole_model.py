@@ -23,7 +23,8 @@ def table() -> str:
     columns = ("weights", "text", "simulated", "RTL cycles", "mismatches", "cycles/s", "s/token")
     return (
         f'## Gemma-3-270M on dense-int8, "{_PROMPT}", {_TOKENS} tokens\n\n'
-        "Prompt included; s/token is RTL simulation alone.\n\n" + markdown_table(columns, rows)
+        "Prompt included; s/token is RTL simulation alone.\n\n"
+        + markdown_table(columns, rows, (0, 1))
     )
 
 
