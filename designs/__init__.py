@@ -1,0 +1,1 @@
+"""What can be built: the design file, units, register map and the library of designs."""

@@ -1,0 +1,1 @@
+"""What a program costs and computes: timeline, attribution of cycles and golden model."""

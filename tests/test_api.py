@@ -304,7 +304,8 @@ def test_weights_are_prepared_once_and_never_written_to(toy, images):
     assert prepared.channel_scale["lm_head"].shape == (VOCAB,)
     assert prepared.channel_scale["layers.1.down"].shape == (HIDDEN,)
     assert prepare(checkpoint, TINY, parse_format("int4"), again).path != prepared.path
-    assert not [p for p in images.iterdir() if p.name.startswith(".")]
+    suffixes = sorted(p.suffix for p in images.iterdir())
+    assert suffixes == [".image", ".image", ".lock", ".lock", ".seal", ".seal"]
 
 
 def test_a_failed_preparation_leaves_no_image(toy, images, monkeypatch):

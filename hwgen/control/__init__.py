@@ -1,0 +1,1 @@
+"""Instruction fetch, dependency tokens and the control port."""

@@ -1,0 +1,1 @@
+"""The three engines that execute instructions, and accumulation behind the unit."""

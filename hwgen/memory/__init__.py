@@ -1,0 +1,1 @@
+"""Memory ports, arbitration and on-chip buffers."""

@@ -1,0 +1,1 @@
+"""Operators of a decoder that stay on the host."""
