@@ -1,18 +1,16 @@
 """Design files: TOML in and out without loss, and the library of named designs."""
 
 import dataclasses
-import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import cattrs
 import tomlkit
-from cattrs.errors import ClassValidationError, ForbiddenExtraKeysError, IterableValidationError
 
 from designs.errors import InputError
 from designs.spec import Design
+from designs.tables import WrongType, converter, parse_toml, read_text, structure
 from designs.units import UNIT_SPECS, UnitSpec
 
 __all__ = [
@@ -26,43 +24,9 @@ __all__ = [
 _LIBRARY = Path(__file__).parent / "library"
 
 
-class _WrongType(ValueError):
-    """A TOML value of the wrong type, with what is allowed."""
-
-    def __init__(self, found: object, allowed: str):
-        super().__init__(allowed)
-        self.found = found
-        self.allowed = allowed
-
-
-def _strict(kind: type, allowed: str):
-    def structure(value: Any, _: Any) -> Any:
-        if isinstance(value, bool) or not isinstance(value, kind):
-            raise _WrongType(value, allowed)
-        return value
-
-    return structure
-
-
-def _structure_float(value: Any, _: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise _WrongType(value, "a number")
-    try:
-        return float(value)
-    except OverflowError:
-        raise _WrongType(value, "a number of at most 308 digits") from None
-
-
-def _structure_integers(value: Any, _: Any) -> tuple[int, ...]:
-    right = isinstance(value, list) and all(type(item) is int for item in value)
-    if not right:
-        raise _WrongType(value, "a list of integers")
-    return tuple(value)
-
-
 def _structure_unit(value: Any, _: Any) -> UnitSpec:
     if not isinstance(value, dict):
-        raise _WrongType(value, "a table")
+        raise WrongType(value, "a table")
     kinds = ", ".join(UNIT_SPECS)
     if not isinstance(value.get("kind"), str) or value["kind"] not in UNIT_SPECS:
         raise InputError("design", "unit.kind", value.get("kind"), f"one of: {kinds}")
@@ -70,49 +34,8 @@ def _structure_unit(value: Any, _: Any) -> UnitSpec:
     return _CONVERTER.structure(rest, UNIT_SPECS[value["kind"]])
 
 
-_CONVERTER = cattrs.Converter(forbid_extra_keys=True)
-_CONVERTER.register_structure_hook(int, _strict(int, "an integer"))
-_CONVERTER.register_structure_hook(str, _strict(str, "a string"))
-_CONVERTER.register_structure_hook(float, _structure_float)
+_CONVERTER = converter()
 _CONVERTER.register_structure_hook_func(lambda cls: cls is UnitSpec, _structure_unit)
-_CONVERTER.register_structure_hook_func(lambda cls: cls == tuple[int, ...], _structure_integers)
-
-
-def _value(table: Any, path: str) -> Any:
-    """What the document holds at a dotted path; None when there is nothing."""
-    for name in path.split(".") if path else ():
-        table = table.get(name) if isinstance(table, dict) else None
-    return table
-
-
-def _first_error(error: BaseException, path: str, where: str, table: Any) -> InputError:
-    """The first problem of a cattrs error tree as one line with the dotted field name."""
-    if isinstance(error, InputError):
-        return InputError(where, error.field, error.found, error.allowed)
-    if isinstance(error, _WrongType):
-        return InputError(where, path, error.found, error.allowed)
-    if isinstance(error, ForbiddenExtraKeysError):
-        extra = sorted(error.extra_fields)[0]
-        names = [f.name for f in dataclasses.fields(error.cl)]
-        if issubclass(error.cl, UnitSpec):
-            names.insert(0, "kind")
-        owner = _value(table, path)
-        found = owner.get(extra, extra) if isinstance(owner, dict) else extra
-        field = f"{path}.{extra}".strip(".")
-        return InputError(where, field, found, f"only the fields {', '.join(names)}")
-    if isinstance(error, KeyError):
-        return InputError(where, path, None, "a value; the field is required")
-    if isinstance(error, ClassValidationError | IterableValidationError):
-        unknown = [e for e in error.exceptions if isinstance(e, ForbiddenExtraKeysError)]
-        child = (unknown or error.exceptions)[0]
-        name = ""
-        for note in getattr(child, "__notes__", []):
-            name = str(getattr(note, "name", getattr(note, "index", "")))
-        return _first_error(child, f"{path}.{name}".strip("."), where, table)
-    found = _value(table, path)
-    if not isinstance(found, dict):
-        return InputError(where, path, found, "a table")
-    return InputError(where, path, str(error), "a value of the documented type")
 
 
 def design_from_toml(text: str, where: str = "design") -> Design:
@@ -130,21 +53,7 @@ def design_from_toml(text: str, where: str = "design") -> Design:
     InputError
         The text is no TOML, or a field is missing, unknown or out of range.
     """
-    try:
-        table = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise InputError(where, "", str(error), "a TOML document") from None
-    except RecursionError:
-        raise InputError(
-            where, "", "arrays or tables nested too deeply", "a TOML document"
-        ) from None
-    except ValueError:  # Python reads integers of at most 4300 digits
-        found = "an integer of thousands of digits"
-        raise InputError(where, "", found, "a TOML document with integers of 64 bits") from None
-    try:
-        return _CONVERTER.structure(table, Design)
-    except (InputError, ClassValidationError, IterableValidationError) as error:
-        raise _first_error(error, "", where, table) from None
+    return structure(parse_toml(text, where), Design, where, _CONVERTER)
 
 
 def design_to_toml(design: Design) -> str:
@@ -173,14 +82,9 @@ def load_design(name_or_path: str | Path) -> Design:
     if not text:
         raise InputError("design", "", text, allowed)
     path = _LIBRARY / f"{text}.toml" if text in names else Path(text)
-    try:
-        content = path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise InputError(text, "", error.strerror or "unreadable", allowed) from None
-    except UnicodeDecodeError:
-        raise InputError(text, "", "bytes that are not UTF-8", allowed) from None
-    except ValueError:  # a zero byte in the name
-        raise InputError("design", "", text, allowed) from None
+    if "\0" in text:
+        raise InputError("design", "", text, allowed)
+    content = read_text(path, text, allowed)
     return design_from_toml(content, path.name if text in names else text)
 
 
