@@ -58,10 +58,20 @@ def design_from_toml(text: str, where: str = "design") -> Design:
 
 def design_to_toml(design: Design) -> str:
     """TOML text that ``design_from_toml`` reads back to an equal design."""
-    table = dataclasses.asdict(design)
+    table = _plain(dataclasses.asdict(design))
     table["unit"] = {"kind": design.unit.kind, **table["unit"]}
-    table["unit"]["weight_bits"] = list(design.unit.weight_bits)
     return tomlkit.dumps(table)
+
+
+def _plain(table: dict[str, Any]) -> dict[str, Any]:
+    """Tuples as lists, and nothing where there is None: TOML has no null."""
+    result: dict[str, Any] = {}
+    for key, value in table.items():
+        if isinstance(value, dict):
+            result[key] = _plain(value)
+        elif value is not None:
+            result[key] = list(value) if isinstance(value, tuple) else value
+    return result
 
 
 def library_names() -> list[str]:

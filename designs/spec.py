@@ -14,6 +14,8 @@ from math import ceil
 
 from designs.checks import integer, power_of_two, text
 from designs.errors import InputError
+from designs.memory_timing import check_channel
+from designs.parts import Cores, Flash, Formats, Silicon, Vector
 from designs.units import UnitSpec
 
 __all__ = [
@@ -87,16 +89,17 @@ class Dram:
     Parameters
     ----------
     technology : str
-        What the channels are, for reports (e.g. ``ddr4-2400``).
+        What the channels are: a name of ``designs/technology/memory`` (e.g. ``ddr4-2400``) or a
+        TOML file, for its rows, refresh and turnaround; ``ideal`` has none of them.
     channels : int
         Number of channels and AXI ports.
     data_bytes : int
         Width of one AXI data port; 8 to 128 bytes.
     bandwidth_bytes_per_second : int
-        Data-bus rate of one channel; at most one beat a clock. What banks, refresh and turnaround
-        take from it is not modelled: give a sustained rate for a realistic figure.
+        Data-bus rate of one channel; at most one beat a clock, and the peak of the technology.
     latency_ns : float
-        From accepting a read address to the first data beat of an idle channel.
+        From accepting a read address to the first data beat of an idle channel with the row open;
+        at least the technology's read latency.
     max_burst_beats : int
         Longest burst; at most 256 beats and 4096 bytes (AXI4).
     max_outstanding_reads, max_outstanding_writes : int
@@ -127,6 +130,7 @@ class Dram:
         power_of_two("dram.max_outstanding_reads", self.max_outstanding_reads, 2, 256)
         power_of_two("dram.max_outstanding_writes", self.max_outstanding_writes, 1, 256)
         integer("dram.capacity_bytes", self.capacity_bytes, 1 << 16, 1 << 42)
+        check_channel(self)
 
     @property
     def line_bytes(self) -> int:
@@ -170,6 +174,9 @@ class Design:
         One line: what it is and where its figures come from.
     clock, unit, buffers, dram, control
         The parts; see their classes.
+    vector, silicon, cores, flash, formats
+        Parts that are simulated only; see `designs.parts`. Without a ``[vector]`` table the
+        operators that need one are left to the host, and reported as not modelled.
 
     Raises
     ------
@@ -184,6 +191,11 @@ class Design:
     buffers: Buffers
     dram: Dram
     control: Control = Control()
+    vector: Vector | None = None
+    silicon: Silicon = dataclasses.field(default_factory=Silicon)
+    cores: Cores = dataclasses.field(default_factory=Cores)
+    flash: Flash | None = None
+    formats: Formats = dataclasses.field(default_factory=Formats)
 
     def __post_init__(self) -> None:
         if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", self.name):
@@ -198,6 +210,15 @@ class Design:
                 self.dram.bandwidth_bytes_per_second,
                 f"at most data_bytes * clock.frequency_hz = {per_second}",
             )
+        if self.unit.simulated_only:
+            return
+        self._check_rtl()
+
+    def _check_rtl(self) -> None:
+        """What the generated accelerator needs."""
+        if self.formats.activation_bits != 8:
+            found = self.formats.activation_bits
+            raise InputError("design", "formats.activation_bits", found, "8 with this unit")
         if self.fetch_block_lines > self.dram.max_burst_beats:
             raise InputError(
                 "design",

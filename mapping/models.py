@@ -10,7 +10,7 @@ from pathlib import Path
 
 from designs.cache import cache_root
 from designs.errors import InputError
-from mapping.frontends.gguf_file import GgufModel, read_gguf
+from mapping.frontends.gguf_file import GgufModel, read_gguf, read_gguf_structure
 from mapping.frontends.huggingface import read_config
 from mapping.model import ModelSpec
 
@@ -43,7 +43,7 @@ class ResolvedModel:
 
     @property
     def has_weights(self) -> bool:
-        """Whether `open_checkpoint` may find weights."""
+        """Whether there is a file or a package with weights; `open_checkpoint` may refuse it."""
         return self.checkpoint is not None or self.package is not None
 
 
@@ -81,7 +81,7 @@ def resolve_model(name_or_path: str | Path) -> ResolvedModel:
             return ResolvedModel(read_config(path, source), source, None, _PACKAGES.get(source))
     path = Path(source)
     if path.suffix.lower() == ".gguf":
-        return ResolvedModel(read_gguf(path).spec, source, path)
+        return ResolvedModel(read_gguf_structure(path), source, path)
     if path.suffix.lower() == ".json":
         return ResolvedModel(read_config(path), source)
     if (path / "config.json").is_file():

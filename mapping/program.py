@@ -29,7 +29,9 @@ __all__ = [
     "capacity_lines",
     "check",
     "compile_gemm",
+    "compile_tiling",
     "region_alignment",
+    "weight_lines",
 ]
 
 _ADDRESS_LINES = 1 << next(f.bits for f in FORMS[Opcode.LOAD].fields if f.name == "dram_line")
@@ -162,15 +164,18 @@ def _scheduled(
     """Tiling, relative instructions and region sizes; equal shapes share them."""
     tiling = choose_tiling(design, shape, fmt)
     relative = schedule(design, tiling)
-    blocks = -(-len(relative) // design.fetch_block_instructions)
-    lines = Regions(
+    return tiling, relative, _regions(design, tiling, len(relative))
+
+
+def _regions(design: Design, tiling: Tiling, instructions: int) -> Regions:
+    blocks = -(-instructions // design.fetch_block_instructions)
+    return Regions(
         program=blocks * design.fetch_block_lines,
         weights=int(weight_slot_lines(design, tiling).sum()),
         scales=int(scale_slot_lines(design, tiling).sum()),
         activations=int(activation_block_lines(design, tiling).sum()),
         outputs=output_lines(tiling),
     )
-    return tiling, relative, lines
 
 
 def region_alignment(design: Design) -> int:
@@ -212,14 +217,45 @@ def compile_gemm(
     """
     _check_capacity(design, shape, fmt)
     tiling, relative, lines = _scheduled(design, shape, fmt)
-    if placement is None:
-        starts, line = [], 0
-        for field in fields(Regions):
-            starts.append(line)
-            line = align_up(line + getattr(lines, field.name), region_alignment(design))
-        placement = Placement(*starts)
+    placement = placement or _one_after_the_other(design, lines)
     _check_placement(design, placement, lines)
     return GemmProgram(design, shape, fmt, tiling, placement, lines, relative)
+
+
+def compile_tiling(design: Design, tiling: Tiling) -> GemmProgram:
+    """The program of a product that is cut already; regions one after the other.
+
+    Raises
+    ------
+    InputError
+        The regions exceed the memory.
+    """
+    relative = schedule(design, tiling)
+    lines = _regions(design, tiling, len(relative))
+    placement = _one_after_the_other(design, lines)
+    _check_placement(design, placement, lines)
+    return GemmProgram(design, tiling.shape, tiling.fmt, tiling, placement, lines, relative)
+
+
+def weight_lines(design: Design, shape: GemmShape, fmt: WeightFormat) -> int:
+    """Memory lines the packed weights and scales of a product occupy; no program is made.
+
+    Raises
+    ------
+    InputError
+        The design cannot run the product.
+    """
+    tiling = choose_tiling(design, shape, fmt)
+    slots = weight_slot_lines(design, tiling).sum() + scale_slot_lines(design, tiling).sum()
+    return int(slots)
+
+
+def _one_after_the_other(design: Design, lines: Regions) -> Placement:
+    starts, line = [], 0
+    for field in fields(Regions):
+        starts.append(line)
+        line = align_up(line + getattr(lines, field.name), region_alignment(design))
+    return Placement(*starts)
 
 
 def _check_capacity(design: Design, shape: GemmShape, fmt: WeightFormat) -> None:

@@ -95,6 +95,9 @@ def quantise(weights: NDArray[np.floating], fmt: WeightFormat) -> QuantisedWeigh
     if weights.ndim != 2 or 0 in weights.shape:
         raise InputError("weights", "shape", weights.shape, "(N, K) with N, K >= 1")
     n, k = weights.shape
+    if fmt.family != "int":
+        allowed = "a format of integer codes, e.g. int4_g128"
+        raise InputError("quantise", "weights", fmt.name, allowed)
     groups = fmt.groups(k)
     codes = np.empty((n, k), np.int8)
     scales = np.empty((n, groups), np.uint8) if fmt.scaled else None

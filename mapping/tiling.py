@@ -106,6 +106,10 @@ def _check_format(design: Design, k: int, fmt: WeightFormat) -> None:
     unit = design.unit
     widths = ", ".join(f"int{bits}[_gG]" for bits in sorted(unit.weight_bits, reverse=True))
     allowed = f"{widths} with G a multiple of {unit.lanes_k}: unit {unit.kind!r} has "
+    if unit.simulated_only:
+        raise InputError(design.name, "unit.kind", unit.kind, "a unit with RTL, e.g. dense")
+    if fmt.family != "int":
+        raise InputError(design.name, "weights", fmt.name, allowed + "integer codes only")
     if fmt.asymmetric:
         raise InputError(design.name, "weights", fmt.name, allowed + "no zero points")
     if fmt.bits not in unit.weight_bits:

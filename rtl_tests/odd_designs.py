@@ -1,6 +1,7 @@
 """Small designs of uneven geometry; with the library they span the parameters of the RTL."""
 
 from dataclasses import replace
+from pathlib import Path
 
 from designs.files import load_design
 from designs.spec import Design
@@ -9,11 +10,17 @@ __all__ = ["ODD_DESIGNS"]
 
 _TINY = load_design("dense-int8-tiny")
 
+SHORT_ROWS = str(Path(__file__).parent / "support" / "short-rows.toml")
+"""A memory whose rows, refresh intervals and queue are so short that small products meet them."""
 
-def _design(name: str, unit: dict, dram: dict, control: dict, buffers: dict) -> Design:
+
+def _design(
+    name: str, unit: dict, dram: dict, control: dict, buffers: dict, megahertz: int = 100
+) -> Design:
     return replace(
         _TINY,
         name=name,
+        clock=replace(_TINY.clock, frequency_hz=megahertz * 1_000_000),
         unit=replace(_TINY.unit, **unit),
         dram=replace(_TINY.dram, **dram),
         control=replace(_TINY.control, **control),
@@ -72,6 +79,35 @@ ODD_DESIGNS = {
             {"max_burst_beats": 16, "bandwidth_bytes_per_second": 1_234_567_891},
             {},
             {},
+        ),
+        # Beats of a quarter of a DRAM access; a refresh every 2340 cycles.
+        _design(
+            "ddr4",
+            {},
+            {
+                "technology": "ddr4-2400",
+                "bandwidth_bytes_per_second": 4_000_000_000,
+                "latency_ns": 73.3,
+            },
+            {},
+            {},
+            megahertz=300,
+        ),
+        # A refresh every 625 cycles, two bank sets of 2 KB, timings of many cycles, single writes.
+        _design(
+            "short-rows",
+            {"lanes_m": 1},
+            {
+                "technology": SHORT_ROWS,
+                "channels": 2,
+                "bandwidth_bytes_per_second": 7_000_000_000,
+                "latency_ns": 33.3,
+                "max_burst_beats": 32,
+                "max_outstanding_writes": 1,
+            },
+            {},
+            {},
+            megahertz=625,
         ),
     )
 }

@@ -43,6 +43,12 @@ class Timeline:
         Lines moved, as the hardware counts.
     weight_window : int
         Cycles from the first to the last line of weights or scales, both included.
+    overhead : list of Span
+        When the bus was idle though a burst could have begun: what rows, refresh and turnaround
+        took, of kind ``overhead``; before the span of that burst, in order.
+    row_hits, row_misses, turnarounds, refreshes : int
+        Bursts whose rows were open, bursts that opened them, changes of the bus's direction, and
+        refreshes between bursts; of one channel, and all channels do the same.
     """
 
     cycles: int
@@ -52,6 +58,11 @@ class Timeline:
     write_lines: int
     weight_lines: int
     weight_window: int
+    overhead: list[Span]
+    row_hits: int
+    row_misses: int
+    turnarounds: int
+    refreshes: int
 
     @property
     def compute_cycles(self) -> int:

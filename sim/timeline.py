@@ -67,8 +67,10 @@ class _Engine:
 class _Simulation:
     """State of one program's run; see the module for the rules."""
 
-    def __init__(self, design: Design, instructions: Sequence[Instruction], blocks: int) -> None:
+    def __init__(self, design: Design, program: GemmProgram) -> None:
         self.design = design
+        instructions: Sequence[Instruction] = program.instructions
+        self.program_line = program.placement.program_line
         self.instructions = instructions
         self.bus = MemoryBus(design)
         depth = design.control.queue_depth
@@ -83,13 +85,14 @@ class _Simulation:
         self.compute_to_store: deque[int] = deque()
         self.store_to_compute: deque[int] = deque()
         self.memory_spans: list[Span] = []
+        self.overhead_spans: list[Span] = []
         self.compute_spans: list[Span] = []
         self.read_lines = self.write_lines = self.weight_lines = 0
         self.first_weight = self.last_weight = -1
         self.end_cycle = 0
 
         # Fetch and dispatch.
-        self.blocks = blocks
+        self.blocks = program.blocks
         self.block_size = design.fetch_block_instructions
         self.requested = 0
         self.fetch_ready: int | None = 0
@@ -114,7 +117,7 @@ class _Simulation:
         # Compute and store engines.
         self.compute_free = -1
         self.store_free = 0
-        self.write_events: deque[tuple[int, int]] = deque()
+        self.write_events: deque[tuple[int, int, int]] = deque()
         self.store_instruction: Instruction | None = None
         self.store_line = self.store_left = 0
         self.store_ready = 0
@@ -254,7 +257,7 @@ class _Simulation:
             line = self.store_line % dram.max_burst_beats
             beats = min(self.store_left, dram.max_burst_beats - line)
             self.store_last_read = max(pick, self.store_last_read) + beats
-            self.write_events.append((self.store_last_read + 2, beats))
+            self.write_events.append((self.store_last_read + 2, self.store_line, beats))
             self.write_bursts += 1
             self.store_line += beats
             self.store_left -= beats
@@ -298,15 +301,23 @@ class _Simulation:
             cycle = max(cycle, self.burst_ends[0] + 1)
         return cycle
 
-    def _pick(self, cycle: int, beats: int) -> tuple[int, int]:
+    def _pick(self, kind: str, cycle: int, line: int, beats: int) -> tuple[int, int]:
         """Send a burst to memory; first and last beat's cycle."""
         if len(self.burst_ends) == self.design.dram.max_outstanding_reads:
             self.burst_ends.popleft()
-        first, last = self.bus.read(cycle + 1, beats)
+        first, last = self.bus.read(cycle + 1, line, beats)
+        self._reserved(kind)
         self.burst_ends.append(last)
         self.next_pick = cycle + 1
         self.read_lines += beats
         return first, last
+
+    def _reserved(self, kind: str) -> None:
+        """Record what was put on the bus: waiting writes, then perhaps a read of ``kind``."""
+        for burst in self.bus.take():
+            if burst.ready < burst.start:
+                self.overhead_spans.append(Span(burst.ready, burst.start, "overhead"))
+            self._span("store" if burst.write else kind, burst.start, burst.end, burst.lines)
 
     def _span(self, kind: str, start: int, end: int, lines: int) -> None:
         spans = self.memory_spans
@@ -318,8 +329,8 @@ class _Simulation:
     def _read_block(self, cycle: int) -> None:
         design = self.design
         beats = design.fetch_block_lines
-        first, last = self._pick(cycle, beats)
-        self._span("instruction", first, self.bus.free_cycle, beats)
+        line = self.program_line + self.requested * beats
+        _, last = self._pick("instruction", cycle, line, beats)
         for index in range(self.block_size):
             line = ((index + 1) * INSTRUCTION_BYTES - 1) // design.line_bytes
             self.arrival.append(self.bus.beat_cycle(line))
@@ -338,8 +349,7 @@ class _Simulation:
         kind = _KINDS[Buffer(instruction.buffer)]
         while True:
             beats = min(self.load_left, limit - self.load_line % limit)
-            first, last = self._pick(cycle, beats)
-            self._span(kind, first, self.bus.free_cycle, beats)
+            first, last = self._pick(kind, cycle, self.load_line, beats)
             if kind == "weight":
                 if self.first_weight < 0:
                     self.first_weight = first
@@ -363,9 +373,9 @@ class _Simulation:
             self.load_to_compute.append(last)
 
     def _write_burst(self) -> None:
-        cycle, beats = self.write_events.popleft()
-        start, acknowledged = self.bus.write(cycle, beats)
-        self._span("store", start, acknowledged, beats)
+        cycle, line, beats = self.write_events.popleft()
+        acknowledged = self.bus.write(cycle, line, beats)
+        self._reserved("store")
         self.acknowledged.append(acknowledged)
         self.end_cycle = max(self.end_cycle, acknowledged + 1)
 
@@ -373,6 +383,8 @@ class _Simulation:
         left = [e for e in (self.load, self.compute, self.store) if e.waiting]
         if left or self.next_dispatch < self.blocks * self.block_size:
             raise ValueError("the program waits for a token that is never given")
+        self.bus.drain()
+        self._reserved("store")
         window = self.last_weight - self.first_weight + 1 if self.weight_lines else 0
         return Timeline(
             # All engines are at rest in end_cycle; the counter counts that cycle too.
@@ -383,6 +395,11 @@ class _Simulation:
             write_lines=self.write_lines,
             weight_lines=self.weight_lines,
             weight_window=window,
+            overhead=self.overhead_spans,
+            row_hits=self.bus.row_hits,
+            row_misses=self.bus.row_misses,
+            turnarounds=self.bus.turnarounds,
+            refreshes=self.bus.refreshes,
         )
 
 
@@ -394,4 +411,4 @@ def simulate_program(design: Design, program: GemmProgram) -> Timeline:
     ValueError
         The program deadlocks.
     """
-    return _Simulation(design, program.instructions, program.blocks).run()
+    return _Simulation(design, program).run()

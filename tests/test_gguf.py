@@ -80,7 +80,8 @@ def test_unsupported_architecture(tmp_path):
     with pytest.raises(InputError) as error:
         read_gguf(path)
     assert error.value.field == "general.architecture"
-    assert (error.value.found, error.value.allowed) == ("llama", "gemma3")
+    assert error.value.found == "llama"
+    assert error.value.allowed.startswith("gemma3 to be executed")
 
 
 @pytest.mark.parametrize(

@@ -18,18 +18,34 @@ from mapping.graph import (
 )
 from mapping.models import ResolvedModel, list_models, open_checkpoint, resolve_model
 
-# parameter counts of the published checkpoints (Hugging Face model pages, safetensors totals)
+# parameter counts of the published checkpoints (Hugging Face model pages, safetensors totals);
+# the files of GPT-2 also hold causal masks (layers * 1024^2 elements), which are not counted
 PUBLISHED_PARAMETERS = {
+    "bitnet-2b-4t": 2_412_820_480,  # microsoft/bitnet-b1.58-2B-4T-bf16
+    "gemma2-2b": 2_614_341_888,
+    "gemma2-9b": 9_241_705_984,
+    "gemma3-1b": 999_885_952,
     "gemma3-270m": 268_098_176,
+    "gpt2": 124_439_808,
+    "gpt2-medium": 354_823_168,
     "llama2-7b": 6_738_415_616,
     "llama2-13b": 13_015_864_320,
     "llama2-70b": 68_976_648_192,
     "llama3-8b": 8_030_261_248,
     "llama3-70b": 70_553_706_496,
+    "llama3.1-8b": 8_030_261_248,
+    "llama3.2-1b": 1_235_814_400,
     "mistral-7b": 7_241_732_096,
+    "mixtral-8x7b": 46_702_792_704,
     "opt-1.3b": 1_315_758_080,
     "opt-6.7b": 6_658_473_984,
     "phi-2": 2_779_683_840,
+    "phi-3-mini": 3_821_079_552,  # microsoft/Phi-3-mini-4k-instruct
+    "qwen1.5-moe-a2.7b": 14_315_784_192,
+    "qwen2-57b-a14b": 57_408_658_944,
+    "qwen2-7b": 7_615_616_512,  # Qwen2.5-7B has the same structure
+    "qwen3-30b-a3b": 30_532_122_624,
+    "qwen3-8b": 8_190_735_360,
     "yi-6b": 6_061_035_520,
 }
 
@@ -117,8 +133,11 @@ def test_graph_holds_every_linear_layer_in_order(name):
     assert {o.kind for o in everything} <= set(OPERATOR_KINDS)
     assert all(o.on_accelerator == (o.kind == "linear") for o in everything)
     # nothing is computed in vain: everything reaches the logits
-    assert [node for node in graph if graph.out_degree(node) == 0] == ["lm_head"]
-    assert len(networkx.ancestors(graph, "lm_head")) == len(graph) - 1
+    last = "lm_head" if spec.logit_softcap is None else "logit_softcap"
+    assert [node for node in graph if graph.out_degree(node) == 0] == [last]
+    assert len(networkx.ancestors(graph, last)) == len(graph) - 1
+    assert [o.copies for o in found] == [s.copies for s in spec.linear_layers()]
+    assert [o.bias for o in found] == [spec.has_bias(o.linear_kind) for o in found]
 
 
 def test_graph_edges_of_a_gemma_layer():
@@ -262,5 +281,5 @@ def test_sizes_far_above_any_model_are_refused(field, value):
 
 def test_an_empty_name_is_told():
     for name in ("", "a\0b"):
-        with pytest.raises(InputError, match="allowed: gemma3-270m"):
+        with pytest.raises(InputError, match="allowed: bitnet-2b-4t, .*gemma3-270m"):
             resolve_model(name)

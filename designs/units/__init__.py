@@ -1,8 +1,9 @@
 """Registry of unit specs: ``kind`` in a design file -> the class that holds its geometry."""
 
+from designs.units.array import ArraySpec
 from designs.units.base import UnitSpec
 from designs.units.dense import DenseSpec
 
-__all__ = ["UNIT_SPECS", "DenseSpec", "UnitSpec"]
+__all__ = ["UNIT_SPECS", "ArraySpec", "DenseSpec", "UnitSpec"]
 
-UNIT_SPECS: dict[str, type[UnitSpec]] = {spec.kind: spec for spec in (DenseSpec,)}
+UNIT_SPECS: dict[str, type[UnitSpec]] = {spec.kind: spec for spec in (DenseSpec, ArraySpec)}

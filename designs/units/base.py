@@ -47,6 +47,7 @@ class UnitSpec:
 
     kind: ClassVar[str]
     allowed_weight_bits: ClassVar[tuple[int, ...]]
+    simulated_only: ClassVar[bool] = False
     activation_bits: ClassVar[int] = 8
     scale_bits: ClassVar[int] = 8
 
@@ -99,7 +100,7 @@ class UnitSpec:
         """Cycles from accepting the last beat of a pass to its sums on the output stream."""
         raise NotImplementedError
 
-    def beats(self, weight_bits: int) -> int:
+    def beats(self, weight_bits: float) -> int:
         """Cycles one step occupies the unit (its initiation interval) for a code width."""
         raise NotImplementedError
 

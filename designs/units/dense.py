@@ -30,7 +30,7 @@ class DenseSpec(UnitSpec):
         """Operands, products, adder tree, group sum, scaled sum, accumulator: 5 + tree_stages."""
         return 5 + self.tree_stages
 
-    def beats(self, weight_bits: int) -> int:
+    def beats(self, weight_bits: float) -> int:
         """One beat a step at every width: the multipliers are INT8 x INT8."""
         if weight_bits not in self.weight_bits:
             raise ValueError(f"weight_bits must be one of {self.weight_bits}, not {weight_bits!r}")

@@ -1,10 +1,11 @@
 """Fast runner: programs on the Verilated design, no Python per cycle."""
 
 import ctypes
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass, fields
 
 import numpy as np
 
+from designs.memory_timing import MemoryTiming, memory_timing
 from designs.registers import COUNTERS, STATUS, register_offset
 from designs.spec import Design
 from hwgen.verilated.build import BuildError, build_shared_library
@@ -76,7 +77,12 @@ class VerilatedAccelerator:
             raise ValueError(f"memory must be uint8 (lines, {design.line_bytes}) in C order")
         top = top_name(design)
         harness = render(
-            "verilated.cpp.jinja", design=design, top=top, status_offset=register_offset("status")
+            "verilated.cpp.jinja",
+            design=design,
+            top=top,
+            status_offset=register_offset("status"),
+            control_offset=register_offset("control"),
+            timing_fields=[field.name for field in fields(MemoryTiming)],
         )
         library = build_shared_library(design_verilog(design), top, harness)
         self.design = design
@@ -85,13 +91,9 @@ class VerilatedAccelerator:
             self._library = _bind(ctypes.CDLL(str(library)))
         except OSError as error:
             raise BuildError(f"{library.name} cannot be loaded: {error}") from None
-        beat = design.dram_beat_cycles
+        timing = astuple(memory_timing(design))
         self._runner = self._library.silicast_create(
-            memory.ctypes.data,
-            memory.shape[0],
-            design.dram_latency_cycles,
-            beat.numerator,
-            beat.denominator,
+            memory.ctypes.data, memory.shape[0], (ctypes.c_int64 * len(timing))(*timing)
         )
 
     def close(self) -> None:
@@ -172,7 +174,11 @@ class VerilatedAccelerator:
 def _bind(library: ctypes.CDLL) -> ctypes.CDLL:
     """Argument and result types of the harness."""
     handle, u32, u64 = ctypes.c_void_p, ctypes.c_uint32, ctypes.c_uint64
-    library.silicast_create.argtypes = [ctypes.c_void_p, u64, u64, u64, u64]
+    library.silicast_create.argtypes = [
+        ctypes.c_void_p,
+        u64,
+        ctypes.POINTER(ctypes.c_int64),
+    ]
     library.silicast_create.restype = handle
     library.silicast_destroy.argtypes = [handle]
     library.silicast_destroy.restype = None

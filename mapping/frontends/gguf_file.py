@@ -1,12 +1,14 @@
 """Front end: a GGUF checkpoint to a `ModelSpec`, its weights and its vocabulary.
 
+Structure is read for all of `gguf_structure.ARCHITECTURES`, weights and vocabulary for
+`EXECUTABLE`, the architectures whose other operators the host can compute.
+
 Block formats and their dequantisation are the ``gguf`` package's; tensor and key names
 are those of llama.cpp's converter.
 """
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -17,31 +19,16 @@ from numpy.typing import ArrayLike, NDArray
 
 from designs.errors import InputError
 from mapping.frontends.gguf_header import GgufTensor, Metadata, read_header
+from mapping.frontends.gguf_structure import spec_from_gguf
+from mapping.frontends.gguf_tensors import LINEAR_TENSORS, NORM_TENSORS, check_tensors
 from mapping.model import ModelSpec
 from mapping.tokenizer import TokenizerFields
 
-__all__ = ["ARCHITECTURES", "GgufModel", "read_gguf"]
+__all__ = ["EXECUTABLE", "GgufModel", "read_gguf", "read_gguf_structure"]
 
-ARCHITECTURES = ("gemma3",)
+EXECUTABLE = ("gemma3",)
+"""Architectures whose weights are read."""
 
-# llama.cpp tensor names of the linear layers and norms of one decoder layer
-_LINEARS = {
-    "q": "attn_q",
-    "k": "attn_k",
-    "v": "attn_v",
-    "o": "attn_output",
-    "gate": "ffn_gate",
-    "up": "ffn_up",
-    "down": "ffn_down",
-}
-_NORMS = {
-    "attention_norm": "attn_norm",
-    "q_norm": "attn_q_norm",
-    "k_norm": "attn_k_norm",
-    "post_attention_norm": "post_attention_norm",
-    "ffn_norm": "ffn_norm",
-    "post_ffn_norm": "post_ffw_norm",
-}
 _Q8_0 = numpy.dtype([("scale", "<f2"), ("codes", "i1", (32,))])
 
 
@@ -86,7 +73,7 @@ class GgufModel:
 
     def storage(self, name: str) -> str:
         """Storage format of a linear layer's weight in the file, e.g. ``Q5_0``."""
-        return self.tensors[self._tensor_name(name, linear=True)].kind.name
+        return self.tensors[self._tensor_name(name, linear=True)].known_kind.name
 
     def norm(self, name: str) -> NDArray[numpy.float32]:
         """Scale vector of a norm, float32 (hidden,) or (head_dim,), ready to multiply.
@@ -130,7 +117,7 @@ class GgufModel:
     def _tensor_name(self, name: str, linear: bool) -> str:
         prefix, _, rest = name.partition(".")
         index, _, kind = rest.partition(".")
-        kinds = _LINEARS if linear else _NORMS
+        kinds = LINEAR_TENSORS if linear else NORM_TENSORS
         if name in (("lm_head",) if linear else ("final_norm",)):
             tied = linear and self.spec.tied_embeddings
             return f"{'token_embd' if tied else 'output' if linear else 'output_norm'}.weight"
@@ -159,63 +146,15 @@ class GgufModel:
             values *= blocks["scale"].astype(numpy.float32)[..., None]
             return values.reshape(*raw.shape[:-1], tensor.shape[-1])
         try:
-            values = gguf.quants.dequantize(raw, tensor.kind)
+            values = gguf.quants.dequantize(raw, tensor.known_kind)
         except NotImplementedError:
             raise InputError(
                 self.path,
                 f"tensor {tensor.name}",
-                tensor.kind.name,
+                tensor.known_kind.name,
                 "a format that the gguf package dequantises",
             ) from None
         return numpy.array(values, dtype=numpy.float32)
-
-
-def _gemma3_spec(metadata: Metadata, tensors: dict[str, GgufTensor], name: str) -> ModelSpec:
-    def integer(key: str, default: int | None = None) -> int:
-        return metadata.get(f"gemma3.{key}", int, default)
-
-    layers, hidden = integer("block_count"), integer("embedding_length")
-    heads, head_dim = integer("attention.head_count"), integer("attention.key_length")
-    if integer("attention.value_length", head_dim) != head_dim:
-        raise InputError(
-            metadata.where,
-            "gemma3.attention.value_length",
-            integer("attention.value_length"),
-            f"{head_dim} (key_length)",
-        )
-    tokens = metadata.get("tokenizer.ggml.tokens", tuple)
-    # llama.cpp: the 27B model alone (62 layers) scales queries by hidden / heads
-    scalar = hidden / heads if layers == 62 and heads else head_dim
-    try:
-        return ModelSpec(
-            name=name,
-            family="gemma3",
-            layers=layers,
-            hidden=hidden,
-            heads=heads,
-            kv_heads=integer("attention.head_count_kv"),
-            head_dim=head_dim,
-            ffn=integer("feed_forward_length"),
-            vocab=len(tokens),
-            gated_mlp=True,
-            tied_embeddings="output.weight" not in tensors,
-            activation="gelu_tanh",
-            norm="rms",
-            norm_eps=metadata.single("gemma3.attention.layer_norm_rms_epsilon"),
-            max_context=integer("context_length"),
-            rope_theta=metadata.single("gemma3.rope.freq_base", 1e6),
-            # not in older files: constants of llama.cpp and of the Gemma 3 report (2503.19786)
-            rope_local_theta=metadata.single("gemma3.rope.freq_base_swa", 10000.0),
-            rope_scale=metadata.single("gemma3.rope.scaling.factor", 1.0),
-            sliding_window=integer("attention.sliding_window"),
-            sliding_window_pattern=integer("attention.sliding_window_pattern", 6),
-            query_scale=1 / math.sqrt(scalar) if scalar > 0 else None,
-            embedding_scale=math.sqrt(hidden) if hidden > 0 else 1.0,
-            qk_norm=True,
-            post_norms=True,
-        )
-    except InputError as error:  # a rule of ModelSpec: name the file instead of the object
-        raise InputError(metadata.where, error.field, error.found, error.allowed) from None
 
 
 def _tokenizer_fields(metadata: Metadata) -> TokenizerFields:
@@ -240,27 +179,49 @@ def _tokenizer_fields(metadata: Metadata) -> TokenizerFields:
     )
 
 
-def _check_tensors(model: GgufModel) -> None:
-    """All tensors the model needs are there, in the shape its structure says."""
-    spec = model.spec
+def _header(
+    path: Path, any_format: bool
+) -> tuple[Metadata, dict[str, GgufTensor], NDArray[numpy.uint8]]:
+    try:
+        empty = path.stat().st_size == 0
+        data = (
+            numpy.zeros(0, numpy.uint8)
+            if empty
+            else numpy.asarray(numpy.memmap(path, dtype=numpy.uint8, mode="r"))
+        )
+    except OSError as error:
+        raise InputError(path, "", error.strerror or "unreadable", "a GGUF file") from None
+    metadata, tensors = read_header(data, path, any_format)
+    return metadata, tensors, data
 
-    def check(name: str, expected: tuple[int, ...]) -> None:
-        tensor = model.tensors.get(name)
-        if tensor is None:
-            raise InputError(model.path, f"tensor {name}", None, f"a tensor of shape {expected}")
-        if tensor.shape != expected:
-            raise InputError(model.path, f"tensor {name}", tensor.shape, f"shape {expected}")
 
-    check("token_embd.weight", (spec.vocab, spec.hidden))
-    check("output_norm.weight", (spec.hidden,))
-    check(model._tensor_name("lm_head", linear=True), (spec.vocab, spec.hidden))
-    sizes = {"q_norm": spec.head_dim, "k_norm": spec.head_dim}
-    for layer in range(spec.layers):
-        for shape in spec.layer_linears(layer):
-            check(model._tensor_name(shape.name, linear=True), (shape.n, shape.k))
-        for kind in _NORMS:
-            name = model._tensor_name(f"layers.{layer}.{kind}", linear=False)
-            check(name, (sizes.get(kind, spec.hidden),))
+def read_gguf_structure(path: str | Path, name: str | None = None) -> ModelSpec:
+    """Read the structure of a GGUF checkpoint, and check its tensors' shapes.
+
+    Weights may be in any storage format, also one the ``gguf`` package does not know.
+
+    Parameters
+    ----------
+    path : str or Path
+        The file, GGUF version 2 or 3, little endian.
+    name : str, optional
+        Name the model gets; the file's stem by default.
+
+    Returns
+    -------
+    ModelSpec
+
+    Raises
+    ------
+    InputError
+        The file is missing, not GGUF, cut short, of an unknown architecture, or metadata and
+        tensors contradict each other.
+    """
+    path = Path(path)
+    metadata, tensors, _ = _header(path, any_format=True)
+    spec = spec_from_gguf(metadata, tensors, name or path.stem)
+    check_tensors(spec, tensors, path)
+    return spec
 
 
 def read_gguf(path: str | Path, name: str | None = None) -> GgufModel:
@@ -280,24 +241,15 @@ def read_gguf(path: str | Path, name: str | None = None) -> GgufModel:
     Raises
     ------
     InputError
-        The file is missing, not GGUF, cut short, of an architecture outside
-        `ARCHITECTURES`, or lacks a metadata key or a tensor.
+        The file is missing, not GGUF, cut short, of an architecture outside `EXECUTABLE`, or
+        lacks a metadata key or a tensor.
     """
     path = Path(path)
-    try:
-        empty = path.stat().st_size == 0
-        data = (
-            numpy.zeros(0, numpy.uint8)
-            if empty
-            else numpy.asarray(numpy.memmap(path, dtype=numpy.uint8, mode="r"))
-        )
-    except OSError as error:
-        raise InputError(path, "", error.strerror or "unreadable", "a GGUF file") from None
-    metadata, tensors = read_header(data, path)
+    metadata, tensors, data = _header(path, any_format=False)
     architecture = metadata.get("general.architecture", str)
-    if architecture not in ARCHITECTURES:
-        raise InputError(path, "general.architecture", architecture, ", ".join(ARCHITECTURES))
-    spec = _gemma3_spec(metadata, tensors, name or path.stem)
-    model = GgufModel(path, spec, _tokenizer_fields(metadata), tensors, data)
-    _check_tensors(model)
-    return model
+    if architecture not in EXECUTABLE:
+        allowed = f"{', '.join(EXECUTABLE)} to be executed; only the structure of others is read"
+        raise InputError(path, "general.architecture", architecture, allowed)
+    spec = spec_from_gguf(metadata, tensors, name or path.stem)
+    check_tensors(spec, tensors, path)
+    return GgufModel(path, spec, _tokenizer_fields(metadata), tensors, data)

@@ -48,19 +48,25 @@ class GgufTensor:
     Parameters
     ----------
     name : str
-    kind : gguf.GGMLQuantizationType
-        Storage format.
+    kind : gguf.GGMLQuantizationType or None
+        Storage format; ``None``: one that the gguf package does not know.
     shape : tuple of int
         Row-major, as numpy orders it: (N, K) for a weight.
     offset, size : int
-        Bytes from the start of the file, and bytes stored.
+        Bytes from the start of the file, and bytes stored (0 in an unknown format).
     """
 
     name: str
-    kind: gguf.GGMLQuantizationType
+    kind: gguf.GGMLQuantizationType | None
     shape: tuple[int, ...]
     offset: int
     size: int
+
+    @property
+    def known_kind(self) -> gguf.GGMLQuantizationType:
+        """The storage format, of a file that was read with known formats only."""
+        assert self.kind is not None
+        return self.kind
 
 
 class _Header:
@@ -153,7 +159,9 @@ class Metadata:
         return float(str(numpy.float32(self.get(key, float, default))))
 
 
-def read_header(data: NDArray[numpy.uint8], where: Path) -> tuple[Metadata, dict[str, GgufTensor]]:
+def read_header(
+    data: NDArray[numpy.uint8], where: Path, any_format: bool = False
+) -> tuple[Metadata, dict[str, GgufTensor]]:
     """Read the metadata and the tensor table of a GGUF file.
 
     Parameters
@@ -162,6 +170,9 @@ def read_header(data: NDArray[numpy.uint8], where: Path) -> tuple[Metadata, dict
         The bytes of the whole file, usually a memory map.
     where : Path
         The file, for error messages.
+    any_format : bool
+        Accept tensors in storage formats that the gguf package does not know, such as the
+        ternary I2_S of Microsoft's branch of llama.cpp.
 
     Returns
     -------
@@ -210,7 +221,7 @@ def read_header(data: NDArray[numpy.uint8], where: Path) -> tuple[Metadata, dict
     start = -(-header.position // alignment) * alignment
     tensors = {}
     for name, shape, kind, offset in entries:
-        tensor = _place(where, name, shape, kind, start + offset)
+        tensor = _place(where, name, shape, kind, start + offset, any_format)
         if tensor.offset + tensor.size > len(header.view):
             raise InputError(
                 where,
@@ -222,14 +233,19 @@ def read_header(data: NDArray[numpy.uint8], where: Path) -> tuple[Metadata, dict
     return metadata, tensors
 
 
-def _place(where: Path, name: str, shape: tuple[int, ...], kind: int, offset: int) -> GgufTensor:
+def _place(
+    where: Path, name: str, shape: tuple[int, ...], kind: int, offset: int, any_format: bool
+) -> GgufTensor:
+    storage: gguf.GGMLQuantizationType | None
     try:
         storage = gguf.GGMLQuantizationType(kind)
         block, block_bytes = GGML_QUANT_SIZES[storage]
     except (ValueError, KeyError):
-        raise InputError(
-            where, f"tensor {name}", f"storage format {kind}", "a format the gguf package knows"
-        ) from None
+        if not any_format:
+            raise InputError(
+                where, f"tensor {name}", f"storage format {kind}", "a format the gguf package knows"
+            ) from None
+        storage, block, block_bytes = None, 1, 0
     if min(shape) < 1 or shape[-1] % block:
         raise InputError(
             where, f"tensor {name}", shape, f"positive sizes, rows of whole {block}-element blocks"

@@ -28,6 +28,17 @@ __all__ = ["Checkpoint", "Gemma3Decoder", "Linear", "float_linear"]
 
 Float = NDArray[numpy.float32]
 
+_NOT_COMPUTED = (
+    "attention_bias",
+    "qkv_bias",
+    "mlp_bias",
+    "head_bias",
+    "attention_softcap",
+    "logit_softcap",
+    "sub_norms",
+    "experts",
+)
+
 #: ``linear(name, activations)``: float32 (M, K) to float32 (M, N) for the layer `name`.
 Linear = Callable[[str, Float], Float]
 
@@ -80,13 +91,19 @@ class Gemma3Decoder:
     Raises
     ------
     InputError
-        The checkpoint is not of the gemma3 family.
+        The checkpoint is not of the gemma3 family, or has biases or a softcap, which no
+        published Gemma 3 has.
     """
 
     def __init__(self, checkpoint: Checkpoint, linear: Linear) -> None:
         spec = checkpoint.spec
         if spec.family != "gemma3":
             raise InputError(f"model {spec.name}", "family", spec.family, "gemma3")
+        for field in _NOT_COMPUTED:
+            value = getattr(spec, field)
+            if value:
+                allowed = "a model without: the host does not compute it"
+                raise InputError(f"model {spec.name}", field, value, allowed)
         self.spec = spec
         self._checkpoint = checkpoint
         self._linear = linear

@@ -1,14 +1,38 @@
-"""Timing of external memory: a queue in order of arrival in front of one data bus.
+"""Timing of external memory: bursts in order of arrival on one data bus, with rows and refresh.
 
-All channels move in step (every burst goes to all of them), so one bus stands for all.
-A read whose address is accepted in cycle t occupies the bus from cycle t + latency, or when it is
-free; a write from the cycle after its last beat. The C++ memory of the fast runner
-(templates/verilated.cpp.jinja) does the same arithmetic.
+All channels move in step (every burst goes to all of them), so one bus stands for all. The rules
+are listed in designs/memory_timing.py. The C++ memory of the fast runner
+(templates/verilated.cpp.jinja) does the same integer arithmetic in the same order.
 """
 
+from typing import NamedTuple
+
+from designs.memory_timing import MemoryTiming, memory_timing
 from designs.spec import Design
 
-__all__ = ["MemoryBus"]
+__all__ = ["MemoryBus", "Reservation"]
+
+_NEVER = 1 << 62
+
+
+class Reservation(NamedTuple):
+    """A burst on the data bus, in cycles.
+
+    Attributes
+    ----------
+    write : bool
+        Its direction.
+    ready, start, end : int
+        When it could have begun on an ideal bus, when it does, and when the bus is free again.
+    lines : int
+        Lines moved.
+    """
+
+    write: bool
+    ready: int
+    start: int
+    end: int
+    lines: int
 
 
 class MemoryBus:
@@ -16,44 +40,174 @@ class MemoryBus:
 
     Parameters
     ----------
-    design : Design
-        ``dram_latency_cycles`` and ``dram_beat_cycles`` are read.
+    design : Design or MemoryTiming
+        Whose channel it is, or its timing.
 
     Attributes
     ----------
-    latency : int
-        Cycles from accepting a read address to its first beat.
-    beat_units, cycle_units : int
-        A beat occupies the bus for ``beat_units / cycle_units`` cycles.
+    timing : MemoryTiming
+        What it computes with.
+    row_hits, row_misses : int
+        Bursts whose rows were open, and those that had to open them.
+    turnarounds : int
+        Bursts in the other direction than the one before.
+    refreshes : int
+        Refreshes that a burst came after.
+    busy_units : int
+        Time the bus carried data.
+    lost_units : int
+        Time the bus was idle after a request could have had it: what rows, refresh and turnaround
+        took.
+    reservations : list of Reservation
+        Bursts put on the bus since the last `take`.
     """
 
-    def __init__(self, design: Design) -> None:
-        beat = design.dram_beat_cycles
-        self.latency = design.dram_latency_cycles
-        self.beat_units = beat.numerator
-        self.cycle_units = beat.denominator
-        self._free = 0
-        self._start = 0
+    def __init__(self, design: Design | MemoryTiming) -> None:
+        timing = design if isinstance(design, MemoryTiming) else memory_timing(design)
+        self.timing = timing
+        self.row_hits = self.row_misses = self.turnarounds = self.refreshes = 0
+        self.busy_units = self.lost_units = 0
+        self._free = self._start = 0
+        self._writing = False
+        self._closed = -1 if timing.refresh_interval else 0  # ideal: one row, always open
+        self._row = [self._closed] * timing.bank_sets
+        self._release = [0] * timing.bank_sets
+        self._last_release = 0
+        self._next_open = 0
+        self._refresh_due = timing.refresh_interval // 2 or _NEVER
+        self._waiting: list[tuple[int, int]] = []
+        self._waiting_units = 0
+        self._acknowledged = -1
+        self.reservations: list[Reservation] = []
 
-    @property
-    def free_cycle(self) -> int:
-        """First cycle that begins after everything reserved so far."""
-        return -(-self._free // self.cycle_units)
+    def take(self) -> list[Reservation]:
+        """Reservations made since the last call, in order of time."""
+        taken, self.reservations = self.reservations, []
+        return taken
 
-    def read(self, cycle: int, beats: int) -> tuple[int, int]:
-        """Reserve a read accepted in ``cycle``; the cycles of its first and last beat."""
-        start = max((cycle + self.latency) * self.cycle_units, self._free)
-        self._free = start + beats * self.beat_units
-        self._start = start
-        last = start + (beats - 1) * self.beat_units
-        return -(-start // self.cycle_units), -(-last // self.cycle_units)
+    def read(self, cycle: int, line: int, beats: int) -> tuple[int, int]:
+        """Reserve a read accepted in ``cycle``; the cycles of its first and last beat.
+
+        Parameters
+        ----------
+        cycle : int
+            When memory accepts the address.
+        line, beats : int
+            First line and number of lines; they lie in one region.
+        """
+        timing = self.timing
+        units = timing.cycle_units
+        earliest = cycle * units + timing.read_latency
+        if self._waiting and earliest - timing.read_lead > self._free:
+            self.drain()
+        start = self._start = self._reserve(earliest, line, beats, False)
+        last = start + (beats - 1) * timing.beat_units
+        return -(-start // units), -(-last // units)
 
     def beat_cycle(self, index: int) -> int:
         """Cycle of beat ``index`` of the read reserved last."""
-        return -(-(self._start + index * self.beat_units) // self.cycle_units)
+        timing = self.timing
+        return -(-(self._start + index * timing.beat_units) // timing.cycle_units)
 
-    def write(self, cycle: int, beats: int) -> tuple[int, int]:
-        """Reserve a write whose last beat came in ``cycle``; its start and acknowledgement."""
-        start = max((cycle + 1) * self.cycle_units, self._free)
-        self._free = start + beats * self.beat_units
-        return -(-start // self.cycle_units), -(-self._free // self.cycle_units)
+    def write(self, cycle: int, line: int, beats: int) -> int:
+        """Take a write whose last beat came in ``cycle``; the cycle of its acknowledgement."""
+        timing = self.timing
+        now = (cycle + 1) * timing.cycle_units
+        length = self._length(line, beats)
+        done = now
+        if self._waiting and now >= self._free:
+            self.drain()
+        if self._writing or now >= self._free:
+            backlog = max(self._free - now, 0) + length
+            self._reserve(now, line, beats, True)
+            if backlog > timing.queue:
+                done = self._free
+        else:
+            self._waiting.append((line, beats))
+            self._waiting_units += length
+            if self._waiting_units > timing.queue:
+                self.drain()
+                done = self._free
+        self._acknowledged = max(-(-done // timing.cycle_units), self._acknowledged + 1)
+        return self._acknowledged
+
+    def drain(self) -> None:
+        """Put the writes that wait in the controller on the bus, behind everything else."""
+        for line, beats in self._waiting:
+            self._reserve(self._free, line, beats, True)
+        self._waiting.clear()
+        self._waiting_units = 0
+
+    def _length(self, line: int, beats: int) -> int:
+        """Time a burst occupies the bus: accesses of the device are whole."""
+        grain = self.timing.access_lines
+        if grain > 1:
+            beats = -(-(line + beats) // grain) * grain - line // grain * grain
+        return beats * self.timing.beat_units
+
+    def _reserve(self, earliest: int, line: int, beats: int, write: bool) -> int:
+        """Start of a burst that could have data at ``earliest``; all in units."""
+        timing = self.timing
+        free = self._free
+        wanted = ready = earliest if earliest > free else free
+        if write is not self._writing:
+            self._writing = write
+            self.turnarounds += 1
+            wanted = max(earliest, free + (timing.read_to_write if write else timing.write_to_read))
+        row, bank = divmod(line // timing.region_lines, timing.bank_sets)
+        if self._row[bank] == row and wanted <= self._refresh_due:
+            self.row_hits += 1
+            start = wanted
+        else:
+            start = self._open(earliest, wanted, bank, row, write)
+        length = self._length(line, beats)
+        self.busy_units += length
+        self.lost_units += start - ready
+        units = timing.cycle_units
+        self.reservations.append(
+            Reservation(
+                write, -(-ready // units), -(-start // units), -(-(start + length) // units), beats
+            )
+        )
+        self._free = end = start + length
+        release = end + (timing.write_release if write else timing.read_release)
+        if release > self._release[bank]:
+            self._release[bank] = release
+        if self._release[bank] > self._last_release:
+            self._last_release = self._release[bank]
+        return start
+
+    def _open(self, earliest: int, wanted: int, bank: int, row: int, write: bool) -> int:
+        """Start of a burst whose row is closed, or that has a refresh in front of it."""
+        timing = self.timing
+        lead = timing.write_lead if write else timing.read_lead
+        seen = max(earliest, self._free - timing.queue) - lead
+        while True:
+            opened = -1
+            start = wanted
+            if self._row[bank] != row:
+                opened = max(seen, self._release[bank])
+                if self._row[bank] != self._closed:
+                    opened += timing.close
+                opened = max(opened, self._next_open)
+                start = max(wanted, opened + timing.open + lead)
+            if start <= self._refresh_due:
+                break
+            self._refresh()
+        self.row_misses += 1
+        self._row[bank] = row
+        self._release[bank] = opened + timing.row_hold
+        self._next_open = opened + timing.activate_gap
+        return start
+
+    def _refresh(self) -> None:
+        """Close all rows and refresh them, once the refresh is due and the bus is done."""
+        timing = self.timing
+        begin = max(self._refresh_due, self._last_release + timing.close)
+        end = begin + timing.refresh_time
+        sets = timing.bank_sets
+        self._row = [self._closed] * sets
+        self._release = [end] * sets
+        self._last_release = end - timing.close
+        self._refresh_due += timing.refresh_interval
+        self.refreshes += 1

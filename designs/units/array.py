@@ -1,0 +1,114 @@
+"""A published array of processing elements: simulated only, without RTL."""
+
+from dataclasses import dataclass
+from math import ceil, floor
+from typing import ClassVar
+
+from designs.checks import integer, subset, text
+from designs.errors import InputError
+from designs.units.base import UnitSpec
+
+__all__ = ["ArraySpec"]
+
+_FAMILIES = ("int", "fp", "ant", "olive", "bitmod")
+_MOST_ELEMENTS = 1 << 20
+
+
+@dataclass(frozen=True)
+class ArraySpec(UnitSpec):
+    """``lanes_n`` rows x ``lanes_m`` columns of elements, each a dot product of ``lanes_k``.
+
+    Output stationary: a row holds an output feature, a column a token. The same elements may be
+    wired as a second shape for few tokens (BitMoD's simulator runs 32 x 32 elements as 64 x 16 in
+    decode: bitmod.md section 2.4).
+
+    Parameters
+    ----------
+    lanes_m, lanes_n, lanes_k : int
+        Columns (tokens), rows (output features), dot length of an element; 1 to 4096.
+    weight_bits : tuple of int
+        Code widths the elements take, 1 to 16.
+    max_k : int
+        Longest reduction.
+    pe : str
+        The element's name in the process file, for energy and area.
+    families : tuple of str
+        Families of weight formats it decodes: int, fp, ant, olive, bitmod.
+    latency_cycles : int
+        Cycles from the last operand to the finished sum: pipeline stages and hops over the array.
+    decode_lanes_m, decode_lanes_n : int
+        Columns and rows of the second shape; 0 without one.
+    bit_serial : bool
+        An element takes two bits of a weight a cycle (Booth digits or signed terms), so that a
+        dot product occupies it for half as many cycles as the code has bits, rounded up.
+    dsp_per_element : int
+        DSP blocks of one element on an FPGA; 0 where none are known or used.
+    """
+
+    kind: ClassVar[str] = "array"
+    simulated_only: ClassVar[bool] = True
+
+    pe: str
+    latency_cycles: int
+    families: tuple[str, ...] = ("int",)
+    decode_lanes_m: int = 0
+    decode_lanes_n: int = 0
+    bit_serial: bool = False
+    dsp_per_element: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("lanes_m", "lanes_n", "lanes_k"):
+            integer(f"unit.{name}", getattr(self, name), 1, 4096)
+        for name in ("decode_lanes_m", "decode_lanes_n"):
+            integer(f"unit.{name}", getattr(self, name), 0, 4096)
+        integer("unit.max_k", self.max_k, 1, 1 << 24)
+        integer("unit.latency_cycles", self.latency_cycles, 1, 100_000)
+        integer("unit.dsp_per_element", self.dsp_per_element, 0, 1024)
+        text("unit.pe", self.pe)
+        subset("unit.weight_bits", self.weight_bits, tuple(range(1, 17)))
+        subset("unit.families", self.families, _FAMILIES)
+        if self.macs > _MOST_ELEMENTS:
+            allowed = f"lanes_m * lanes_n * lanes_k of at most {_MOST_ELEMENTS}"
+            raise InputError("design", "unit.lanes_k", self.lanes_k, allowed)
+        if self.decode_lanes_m * self.decode_lanes_n not in (0, self.pes):
+            found = self.decode_lanes_m * self.decode_lanes_n
+            allowed = f"decode_lanes_m * decode_lanes_n = {self.pes}, the elements there are"
+            raise InputError("design", "unit.decode_lanes_m", found, allowed)
+
+    @property
+    def pes(self) -> int:
+        """Processing elements."""
+        return self.lanes_m * self.lanes_n
+
+    @property
+    def shapes(self) -> tuple[tuple[int, int], ...]:
+        """(columns, rows) the elements can be wired as; the one for many tokens first."""
+        second = ((self.decode_lanes_m, self.decode_lanes_n),) if self.decode_lanes_m else ()
+        return ((self.lanes_m, self.lanes_n), *second)
+
+    @property
+    def latency(self) -> int:
+        """``latency_cycles``."""
+        return self.latency_cycles
+
+    def beats(self, weight_bits: float) -> int:
+        """Cycles of one dot product: 1, or half the code's bits, rounded up, when bit serial.
+
+        BitMoD: 2 for 3 and 4 bits, 3 for 5 and 6, 4 for 8 (HPCA'25, section IV-A); a fraction of
+        a bit, as a mix of two widths has on average, is dropped first, as its simulator does.
+        """
+        return max(1, ceil(floor(weight_bits) / 2)) if self.bit_serial else 1
+
+    def weight_port_bits(self, rows: int, weight_bits: float) -> int:
+        """Width of the weight buffer's port: a code of whole nibbles for every row and lane.
+
+        A bit-serial element takes at least two cycles for a dot product, so half is enough
+        (bitmod.md section 5, item 6).
+        """
+        bits = self.lanes_k * 4 * ceil(weight_bits / 4) * rows
+        return bits // 2 if self.bit_serial else bits
+
+    def activation_port_bits(self, columns: int, activation_bits: int) -> int:
+        """Width of the activation buffer's port; see `weight_port_bits`."""
+        bits = self.lanes_k * activation_bits * columns
+        return bits // 2 if self.bit_serial else bits

@@ -1,0 +1,1 @@
+"""What one operator costs: cycles by reason, traffic and activity."""

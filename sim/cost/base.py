@@ -1,0 +1,66 @@
+"""The cost of an operator, with one entry a pass."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sim.activity import Activity
+from sim.attribution import REASONS
+
+__all__ = ["Cost", "Cycles", "no_reasons", "split_stall"]
+
+Cycles = NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
+class Cost:
+    """One execution of an operator in each of P passes; P = 1 stands for equal passes.
+
+    Attributes
+    ----------
+    cycles : int64 (P,)
+        From its start to the start of the next operator.
+    compute_cycles, memory_cycles : int64 (P,)
+        Cycles its engine works, and cycles the memory bus is occupied.
+    read_bytes, write_bytes : int64 (P,)
+        Over the memory bus.
+    reasons : mapping of str to int64 (P,)
+        Cycles by reason; they sum to ``cycles``.
+    activity : Activity
+        Counts for energy, arrays of (P,) or scalars that hold for every pass.
+    """
+
+    cycles: Cycles
+    compute_cycles: Cycles
+    memory_cycles: Cycles
+    read_bytes: Cycles
+    write_bytes: Cycles
+    reasons: Mapping[str, Cycles]
+    activity: Activity
+
+    def delayed(self, reason: str, cycles: Cycles | int) -> Cost:
+        """The same operator, held up for further cycles."""
+        reasons = dict(self.reasons)
+        reasons[reason] = reasons[reason] + cycles
+        return replace(self, cycles=self.cycles + cycles, reasons=reasons)
+
+
+def no_reasons(cycles: Cycles) -> dict[str, Cycles]:
+    """Every reason with 0 cycles in each pass."""
+    return {reason: np.zeros_like(cycles) for reason in REASONS}
+
+
+def split_stall(stall: Cycles, weights: Cycles, activations: Cycles, stores: Cycles) -> dict:
+    """Cycles in which only memory works, dealt to what it moves by its bytes; exact sums."""
+    moved = np.maximum(weights + activations + stores, 1)
+    by_weight = stall * weights // moved
+    by_activation = stall * activations // moved
+    return {
+        "weight_load": by_weight,
+        "activation_load": by_activation,
+        "store": stall - by_weight - by_activation,
+    }

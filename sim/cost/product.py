@@ -1,0 +1,289 @@
+"""Matrix products in closed form: linear layers of an array that is simulated only.
+
+An output-stationary array of R rows (output features), C columns (tokens) and dot products of D
+elements computes a tile in ``beats`` cycles a step of K; tiles follow each other without a gap.
+Operands stream from DRAM through two buffers; what fits its buffer is read once, else the cheaper
+operand is read again for every bufferful of the other one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import ceil
+
+import numpy as np
+
+from designs.spec import Design
+from designs.units import ArraySpec
+from mapping.formats import WeightFormat, storage_bits
+from mapping.workload import Phase, Work
+from sim.activity import Activity, SramUse
+from sim.conventions import Conventions
+from sim.cost.base import Cost, Cycles, no_reasons, split_stall
+from sim.cost.memory import Stream, stream_of
+
+__all__ = [
+    "Stored",
+    "Traffic",
+    "buffer_share",
+    "linear_cost",
+    "product_cost",
+    "refetch",
+    "weight_stored",
+    "words",
+]
+
+_WORD = 64
+"""Bits of a write into a buffer; rows are padded to it (bitmod.md section 5, item 5)."""
+
+
+@dataclass(frozen=True)
+class Stored:
+    """How the operand in the place of the weights is stored.
+
+    Parameters
+    ----------
+    beat_bits : float
+        Width of a code, which decides the beats of a step.
+    port_bits : float
+        Width that decides how wide the buffer's port is.
+    row_bits : float
+        Bits of a code with its share of what is stored a group.
+    extra_row_bits : int
+        Further bits a row (channel scale).
+    """
+
+    beat_bits: float
+    port_bits: float
+    row_bits: float
+    extra_row_bits: int = 0
+
+    def row_bytes(self, k: Cycles | int) -> Cycles:
+        """Bytes of a row of ``k`` codes, whole bytes."""
+        bits = np.ceil(np.asarray(k) * self.row_bits).astype(np.int64) + self.extra_row_bits
+        return -(-bits // 8)
+
+
+def weight_stored(fmt: WeightFormat, k: int, rules: Conventions) -> Stored:
+    """Storage of a weight matrix with ``k`` columns, as its format or the conventions say.
+
+    Raises
+    ------
+    InputError
+        ``k`` is not divisible by the group.
+    """
+    fmt.groups(k)
+    fixed = storage_bits(fmt, 1, 0)
+    if rules.group_bits and fmt.group is not None:
+        mean = fmt.mean_bits + rules.group_bits / fmt.group
+    elif fmt.group is not None:
+        mean = (storage_bits(fmt, 1, fmt.group) - fixed) / fmt.group
+    else:
+        mean = fmt.mean_bits
+    port = mean if rules.port_width == "stored" else fmt.mean_bits
+    return Stored(fmt.mean_bits, port, mean, fixed if rules.channel_scale else 0)
+
+
+@dataclass(frozen=True, eq=False)
+class Traffic:
+    """Bytes of one execution in each pass, and 64-bit words written into the buffers."""
+
+    weights: Cycles
+    inputs: Cycles
+    outputs: Cycles
+    weightwords: Cycles
+    inputwords: Cycles
+    outputwords: Cycles
+
+
+def words(elements: Cycles | int, bits: float) -> Cycles:
+    """64-bit words of a row of codes."""
+    return np.ceil(np.asarray(elements) * bits / _WORD).astype(np.int64)
+
+
+def buffer_share(rules: Conventions) -> int:
+    """Parts a buffer is divided into: 2 when one half is filled while the other one is used."""
+    return 2 if rules.buffer_share == "half" else 1
+
+
+def refetch(
+    design: Design, rules: Conventions, weights: Cycles, inputs: Cycles
+) -> tuple[Cycles, Cycles]:
+    """How often weights and inputs are read: the cheaper one of two loop orders.
+
+    Where both exceed their share of a buffer, either one stays in bufferfuls while the other one
+    passes by once for each (bitmod.md section 5, item 3).
+    """
+    part = buffer_share(rules)
+    weight_fulls = -(-weights // (design.buffers.weight_bytes // part))
+    input_fulls = -(-inputs // (design.buffers.activation_bytes // part))
+    both = (weight_fulls > 1) & (input_fulls > 1)
+    by_weight = input_fulls * weights + inputs < weight_fulls * inputs + weights
+    once = np.ones_like(weights)
+    return (
+        np.where(both & by_weight, input_fulls, once),
+        np.where(both & ~by_weight, weight_fulls, once),
+    )
+
+
+def _shapes(design: Design, rules: Conventions, phase: str) -> tuple[tuple[int, int], ...]:
+    """(columns, rows) to choose from."""
+    unit = design.unit
+    if not isinstance(unit, ArraySpec):
+        return ((unit.lanes_m, unit.lanes_n),)
+    if rules.array_shape == "phase":
+        return (unit.shapes[0] if phase == "prefill" else unit.shapes[-1],)
+    return unit.shapes
+
+
+def _tiles(sizes: tuple[Cycles, Cycles, Cycles], shape: tuple[int, int], lanes_k: int) -> Cycles:
+    m, n, k = sizes
+    columns, rows = shape
+    return -(-m // columns) * -(-n // rows) * -(-k // lanes_k)
+
+
+def product_cost(
+    design: Design,
+    rules: Conventions,
+    phase: str,
+    sizes: tuple[Cycles, Cycles, Cycles],
+    pieces: bool,
+    products: int,
+    stored: Stored,
+    linear: Stored,
+    traffic: Traffic,
+    macs: Cycles,
+) -> Cost:
+    """Cycles and activity of a product whose traffic is known.
+
+    Parameters
+    ----------
+    sizes : three int64 (B,)
+        M, N and K of one product in each pass, or in each piece of the one pass.
+    pieces : bool
+        Whether entries are pieces of one pass, which add up.
+    products : int
+        Independent products of an execution.
+    stored, linear : Stored
+        Storage of this operand, and of the weights the ports are built for.
+    """
+    unit = design.unit
+    beats = unit.beats(stored.beat_bits)
+    best: tuple[Cycles, tuple[int, int]] | None = None
+    for shape in _shapes(design, rules, phase):
+        tiles = _tiles(sizes, shape, unit.lanes_k)
+        tiles = (tiles.sum(keepdims=True) if pieces else tiles) * products
+        if best is None or tiles.sum() < best[0].sum():
+            best = tiles, shape
+    assert best is not None
+    tiles, (columns, rows) = best
+    compute = tiles * beats
+    stream = stream_of(design, rules)
+    read, written = traffic.weights + traffic.inputs, traffic.outputs
+    if rules.overlap == "perfect":
+        bits = (read + written) * stream.beat.numerator
+        memory = bits // (stream.line_bytes * stream.beat.denominator)
+        reasons = no_reasons(compute)
+        stall = np.maximum(memory - compute, 0)
+        cycles = compute + stall
+    else:
+        memory = stream.cycles(read, written)
+        cycles, stall, reasons = _exposed(
+            design, stream, (columns, rows), stored, traffic, compute, memory
+        )
+    reasons |= split_stall(stall, traffic.weights, traffic.inputs, traffic.outputs)
+    reasons["compute"] = compute
+    reasons["fill_drain"] = cycles - compute - stall
+    if isinstance(unit, ArraySpec):
+        weight_port = unit.weight_port_bits(rows, linear.port_bits)
+        input_port = unit.activation_port_bits(columns, design.formats.activation_bits)
+    else:
+        weight_port, input_port = 8 * unit.weight_word_bytes, 8 * unit.activation_word_bytes
+    output_reads = traffic.outputwords * _WORD / input_port if rules.output_reads else 0.0
+    activity = Activity(
+        unit_cycles=compute,
+        macs=macs,
+        dram_read_bytes=read,
+        dram_write_bytes=written,
+        srams=(
+            SramUse(
+                "weight",
+                design.buffers.weight_bytes,
+                weight_port,
+                tiles.astype(float),
+                traffic.weightwords * _WORD / weight_port,
+            ),
+            SramUse(
+                "activation",
+                design.buffers.activation_bytes,
+                input_port,
+                tiles + output_reads,
+                (traffic.inputwords + traffic.outputwords) * _WORD / input_port,
+            ),
+        ),
+    )
+    return Cost(cycles, compute, memory, read, written, reasons, activity)
+
+
+def _exposed(
+    design: Design,
+    stream: Stream,
+    shape: tuple[int, int],
+    stored: Stored,
+    traffic: Traffic,
+    compute: Cycles,
+    memory: Cycles,
+) -> tuple[Cycles, Cycles, dict]:
+    """Cycles, stall and empty reasons where the first step and the last tile are not hidden.
+
+    Operands lie in the order of use: the first step starts when its own are there.
+    """
+    columns, rows = shape
+    step = ceil(rows * design.unit.lanes_k * stored.row_bits / 8)
+    step += ceil(columns * design.unit.lanes_k * design.formats.activation_bits / 8)
+    first = stream.cycles(np.minimum(traffic.weights + traffic.inputs, step))
+    last = stream.cycles(np.minimum(traffic.outputs, columns * rows * 2))
+    middle = np.maximum(memory - first - last, 0)
+    stall = np.maximum(middle - compute, 0)
+    latency = stream.latency * (traffic.weights + traffic.inputs > 0)
+    edges = latency + first + design.unit.latency + last
+    return compute + stall + edges, stall, no_reasons(compute)
+
+
+def linear_cost(
+    design: Design, rules: Conventions, phase: Phase, work: Work, fmt: WeightFormat
+) -> Cost:
+    """A linear layer on a simulated-only array.
+
+    Inputs come from DRAM in the activation format, outputs go there as FP16 (two bytes), the way
+    the published simulators and silicast's RTL do it; weights of active experts are read.
+
+    Raises
+    ------
+    InputError
+        The group of the format does not divide K.
+    """
+    stored = weight_stored(fmt, work.k, rules)
+    bits = design.formats.activation_bits
+    one = np.ones(1, np.int64)
+    apart = phase.name == "prefill" and work.products == 1 and not rules.mixed_sequences
+    sequences = phase.batch if apart else 1
+    m, products = work.m // sequences, work.products * sequences
+    total_m = m * products
+    weights = one * stored.row_bytes(work.k) * work.n * work.products
+    inputs = one * -(-work.k * bits // 8) * total_m
+    outputs = one * work.n * 2 * total_m
+    weight_times, input_times = refetch(design, rules, weights, inputs)
+    traffic = Traffic(
+        weights * weight_times,
+        inputs * input_times,
+        outputs,
+        words(work.k, stored.row_bits) * work.n * work.products * weight_times,
+        words(work.k, bits) * total_m * input_times,
+        one * words(work.n, 16) * total_m,
+    )
+    assert work.macs is not None
+    sizes = (one * m, one * work.n, one * work.k)
+    return product_cost(
+        design, rules, phase.name, sizes, False, products, stored, stored, traffic, work.macs
+    )

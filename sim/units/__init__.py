@@ -1,0 +1,9 @@
+"""Registry of unit costs: ``kind`` in a design file -> energy, area and FPGA logic of the unit."""
+
+from sim.units.array import ArrayCosts
+from sim.units.base import Logic, NotModelled, UnitCosts
+from sim.units.dense import DenseCosts
+
+__all__ = ["UNIT_COSTS", "Logic", "NotModelled", "UnitCosts"]
+
+UNIT_COSTS: dict[str, UnitCosts] = {"dense": DenseCosts(), "array": ArrayCosts()}
