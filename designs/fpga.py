@@ -1,4 +1,4 @@
-"""FPGA devices and cards: what there is, what a card's shell takes, and where the numbers are from."""
+"""FPGA devices and cards: what there is, what a shell takes, and where the counts are from."""
 
 from dataclasses import dataclass
 from functools import cache
@@ -51,7 +51,9 @@ class Resource:
             allowed = " or ".join(_CONFIDENCE)
             raise InputError("device", "resources.confidence", self.confidence, allowed)
         if not self.source:
-            raise InputError("device", "resources.source", self.source, "where the count comes from")
+            raise InputError(
+                "device", "resources.source", self.source, "where the count comes from"
+            )
         if not 0 <= self.shell <= self.count:
             raise InputError("device", "resources.shell", self.shell, f"from 0 to {self.count}")
         if self.shell and not self.shell_source:
@@ -135,8 +137,8 @@ class FpgaDevice:
         integer("multipliers_per_dsp", self.multipliers_per_dsp, 1, 8)
         needed = RESOURCES[self.vendor]
         if sorted(self.resources) != sorted(needed):
-            found = sorted(self.resources)
-            raise InputError("device", "resources", found, f"exactly {', '.join(needed)}")
+            given = sorted(self.resources)
+            raise InputError("device", "resources", given, f"exactly {', '.join(needed)}")
 
     @property
     def ram_block(self) -> str:
@@ -146,9 +148,7 @@ class FpgaDevice:
     @property
     def recalled(self) -> tuple[str, ...]:
         """Resources whose count is not yet compared with a data sheet."""
-        return tuple(
-            name for name, item in self.resources.items() if item.confidence == "recalled"
-        )
+        return tuple(name for name, item in self.resources.items() if item.confidence == "recalled")
 
 
 def device_names() -> list[str]:

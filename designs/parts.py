@@ -160,13 +160,17 @@ class Formats:
     kv_cache_bits : int
         Width of a cached key or value: 4, 8 or 16; narrower ones carry a 16-bit scale a token and
         head.
+    weights : str
+        The weight format a simulation takes when none is named.
     """
 
     activation_bits: int = 8
     kv_cache_bits: int = 8
+    weights: str = "int8"
 
     def __post_init__(self) -> None:
         for name, allowed in (("activation_bits", (8, 16)), ("kv_cache_bits", (4, 8, 16))):
             if getattr(self, name) not in allowed:
                 words = " or ".join(map(str, allowed))
                 raise InputError("design", f"formats.{name}", getattr(self, name), words)
+        text("formats.weights", self.weights)

@@ -42,6 +42,11 @@ def _node(name: str, nanometres: float, volts: float) -> None:
     _number(f"{name}volts", volts, 0.5, 1.2)
 
 
+def _carried(nanometres: float, volts: float, energy: float, area: float) -> str:
+    """How a figure came from another node, for reports."""
+    return f"{nanometres:g} nm, {volts:g} V: energy x {energy:.4g}, area x {area:.4g} ({RULE})"
+
+
 @dataclass(frozen=True)
 class Constant:
     """One number behind a result, for reports.
@@ -111,7 +116,9 @@ class Element:
         _number(f"{where}picojoules", self.picojoules, 1e-6, 1e6)
         _number(f"{where}square_micrometres", self.square_micrometres, 1e-6, 1e9)
         if not self.source:
-            raise InputError("process", f"{where}source", self.source, "where the figures come from")
+            raise InputError(
+                "process", f"{where}source", self.source, "where the figures come from"
+            )
 
     def at(self, nanometres: float, volts: float) -> "Element":
         """The element carried over to another node and supply; itself when they are equal."""
@@ -125,8 +132,7 @@ class Element:
             volts=volts,
             picojoules=self.picojoules * energy,
             square_micrometres=self.square_micrometres * area,
-            scaled_from=f"{self.nanometres:g} nm, {self.volts:g} V: energy x {energy:.4g}, "
-            f"area x {area:.4g} ({RULE})",
+            scaled_from=_carried(self.nanometres, self.volts, energy, area),
         )
 
 
@@ -314,7 +320,7 @@ class Process:
             Constant(f"{name}.write", figure.write_picojoules, "pJ/access", *where),
             Constant(f"{name}.area", figure.square_millimetres, "mm2", *where),
         ]
-        if self.leakage is not None:
+        if self.leakage is not None and figure.leakage_milliwatts is not None:
             constants.append(Constant(f"{name}.leakage", figure.leakage_milliwatts, "mW", *where))
         return constants
 
@@ -352,9 +358,7 @@ def scaled(
     sram = process.sram
     energy = energy_factor(sram.nanometres, sram.volts, nanometres, volts)
     area = area_factor(sram.nanometres, nanometres)
-    origin = (
-        f"{sram.nanometres:g} nm, {sram.volts:g} V: energy x {energy:.4g}, area x {area:.4g} ({RULE})"
-    )
+    origin = _carried(sram.nanometres, sram.volts, energy, area)
     return Process(
         name=name or f"{nanometres:g}nm",
         description=f"{process.name} carried over to {nanometres:g} nm, {volts:g} V",
@@ -389,7 +393,7 @@ def _process(content: str, where: str, depth: int) -> Process:
     file = structure(parse_toml(content, where), _File, where)
     stem = Path(where).stem
     if depth > 4:
-        raise InputError(where, "elements_of", stem, "files that do not name each other in a circle")
+        raise InputError(where, "elements_of", stem, "files that do not name each other")
     if file.scaled_from is not None:
         base = _base(file.scaled_from, "scaled_from", depth)
         made = scaled(base, file.nanometres, file.volts, stem)

@@ -68,9 +68,7 @@ def _energy(nanometres: float, volts: float) -> float:
     return _between(table, nanometres)
 
 
-def energy_factor(
-    nanometres: float, volts: float, to_nanometres: float, to_volts: float
-) -> float:
+def energy_factor(nanometres: float, volts: float, to_nanometres: float, to_volts: float) -> float:
     """What to multiply a switching energy by to carry it to another node and supply.
 
     Parameters

@@ -61,7 +61,9 @@ class SramRow:
         integer("sram.rows.capacity_bytes", self.capacity_bytes, 16, 1 << 30)
         ports = self.port_bits
         if len(ports) < 2 or list(ports) != sorted(set(ports)) or ports[0] < 1:
-            raise InputError("process", "sram.rows.port_bits", list(ports), "two or more, ascending")
+            raise InputError(
+                "process", "sram.rows.port_bits", list(ports), "two or more, ascending"
+            )
         for name in _COLUMNS:
             values = getattr(self, name)
             if len(values) != len(ports):
@@ -78,7 +80,8 @@ class SramRow:
             index = ports.index(port_bits)
             return tuple(getattr(self, name)[index] for name in _COLUMNS), "point"
         inside = ports[0] < port_bits < ports[-1]
-        upper = next((i for i, bits in enumerate(ports) if i and bits > port_bits), len(ports) - 1)
+        wider = [i for i, bits in enumerate(ports) if i and bits > port_bits]
+        upper = wider[0] if wider else len(ports) - 1
         share = (port_bits - ports[upper - 1]) / (ports[upper] - ports[upper - 1])
         # Beyond the points: no wider port is cheaper than the widest of the table, and no narrower
         # one cheaper than in proportion to its width.
@@ -145,7 +148,7 @@ class SramTable:
             At least 1.
         """
         if capacity_bytes < 1 or port_bits < 1:
-            raise ValueError(f"a capacity and a port of at least 1, not {capacity_bytes}, {port_bits}")
+            raise ValueError(f"at least 1 byte and 1 bit, not {capacity_bytes}, {port_bits}")
         port_bits = min(port_bits, 8 * capacity_bytes)
         rows = self.rows
         exact = [row for row in rows if row.capacity_bytes == capacity_bytes]
@@ -154,13 +157,12 @@ class SramTable:
             return self._figure(figures, basis)
         sizes = [row.capacity_bytes for row in rows]
         inside = sizes[0] < capacity_bytes < sizes[-1]
-        upper = next((i for i, size in enumerate(sizes) if i and size > capacity_bytes), len(sizes) - 1)
-        low, high = rows[upper - 1], rows[upper]
-        share = log(capacity_bytes / low.capacity_bytes) / log(
-            high.capacity_bytes / low.capacity_bytes
-        )
-        (below, first), (above, second) = low.at(port_bits), high.at(port_bits)
-        values = [exp((1 - share) * log(a) + share * log(b)) for a, b in zip(below, above, strict=True)]
+        larger = [i for i, size in enumerate(sizes) if i and size > capacity_bytes]
+        upper = larger[0] if larger else len(sizes) - 1
+        share = log(capacity_bytes / sizes[upper - 1]) / log(sizes[upper] / sizes[upper - 1])
+        (below, first), (above, second) = rows[upper - 1].at(port_bits), rows[upper].at(port_bits)
+        pairs = zip(below, above, strict=True)
+        values = [exp((1 - share) * log(low) + share * log(high)) for low, high in pairs]
         within = inside and "extrapolated" not in (first, second)
         return self._figure(values, "interpolated" if within else "extrapolated")
 

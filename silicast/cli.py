@@ -29,6 +29,7 @@ def _discard(stream: int) -> None:
 
 def _run(arguments: list[str]) -> tuple[int, str]:
     """Exit status of a command, and the line to tell."""
+    import silicast.simulation_commands  # noqa: F401 - adds its commands to the application
     from designs.errors import InputError
     from silicast.commands import app, usage_line
     from silicast.errors import FailedCheck

@@ -3,15 +3,23 @@
 They import what they need when they run, so that ``silicast --help`` and the lists are quick.
 """
 
-import re
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Annotated, Any
 
 import typer
 
 from designs.errors import InputError
+from silicast.command_options import (
+    SIZE,
+    DesignName,
+    Json,
+    Listed,
+    Model,
+    Output,
+    Weights,
+    choose,
+    integer,
+    options,
+)
 from silicast.output import check_json_target, write_json
 from silicast.terminal import TerminalProgress
 
@@ -25,62 +33,6 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-
-_PREFILL, _DECODE = 256, 20
-_DIGITS = 18
-_INTEGER = re.compile(rf"[+-]?[0-9]{{1,{_DIGITS}}}", re.ASCII)
-_SIZE = re.compile(r"([0-9]{1,9})[xX]([0-9]{1,9})[xX]([0-9]{1,9})")
-
-Model = Annotated[
-    str,
-    typer.Argument(
-        metavar="MODEL",
-        help="Built-in name, Hugging Face config.json or .gguf file.",
-        show_default=False,
-    ),
-]
-DesignName = Annotated[
-    str,
-    typer.Argument(metavar="DESIGN", help="Library name or TOML file.", show_default=False),
-]
-Weights = Annotated[
-    str, typer.Option(metavar="FORMAT", help="Weight format, see `silicast formats`.")
-]
-Activations = Annotated[str, typer.Option(metavar="FORMAT", help="Activation format: int8.")]
-Json = Annotated[
-    str | None,
-    typer.Option("--json", metavar="FILE|-", help="Write the result as JSON; - is stdout."),
-]
-Listed = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-Output = Annotated[
-    str, typer.Option("--output", "-o", metavar="DIR", help="Folder.", show_default=False)
-]
-
-
-def _choose(option: str, value: str, *allowed: str) -> None:
-    if value not in allowed:
-        raise InputError(option, "", value, ", ".join(allowed))
-
-
-def _integer(option: str, text: str, low: int) -> int:
-    """An option's value; typer's own message would not say what was found."""
-    if not _INTEGER.fullmatch(text) or int(text) < low:
-        allowed = f"an integer >= {low} of at most {_DIGITS} digits"
-        raise InputError(option, "", text, allowed)
-    return int(text)
-
-
-@contextmanager
-def _options(**names: str) -> Iterator[None]:
-    """Let errors about an argument of a function name the option it came from."""
-    try:
-        yield
-    except InputError as error:
-        option = names.get(error.field)
-        if option is None or error.where not in ("run", "simulate", "compile", "gemm"):
-            raise
-        detail = error.field if option == "--gemm" else ""
-        raise InputError(option, detail, error.found, error.allowed) from None
 
 
 def _finish(passed: bool) -> None:
@@ -179,60 +131,6 @@ def _list(as_json: bool, title: str, rows: list[dict], columns: dict[str, str]) 
     print_rows(title, rows, columns)
 
 
-@app.command()
-def simulate(
-    model: Model,
-    design: DesignName,
-    prefill: Annotated[
-        str | None,
-        typer.Option(metavar="P", help=f"Tokens of the prompt; {_PREFILL}, or 0 with --context."),
-    ] = None,
-    decode: Annotated[
-        str | None,
-        typer.Option(
-            metavar="D",
-            help=(
-                "Decode passes after the prefill, whose lm_head already gives the first new "
-                f"token; {_DECODE}, or 1 with --context."
-            ),
-        ),
-    ] = None,
-    context: Annotated[
-        str | None,
-        typer.Option(metavar="C", help="Tokens before the first decoded one, with --prefill 0."),
-    ] = None,
-    batch: Annotated[str, typer.Option(metavar="B", help="Sequences computed together.")] = "1",
-    weights: Weights = "int8",
-    activations: Activations = "int8",
-    json: Json = None,
-) -> None:
-    """Simulate the linear layers of a model on a design: cycles, traffic and reasons."""
-    _choose("--activations", activations, "int8")
-    check_json_target(json)
-    from silicast.simulation import simulate as simulate_on
-
-    if prefill is None:
-        prefill = "0" if context is not None else str(_PREFILL)
-    if decode is None:
-        decode = "1" if context is not None else str(_DECODE)
-    arguments = (
-        _integer("--prefill", prefill, 0),
-        _integer("--decode", decode, 0),
-        _integer("--context", context, 1) if context is not None else None,
-        _integer("--batch", batch, 1),
-    )
-    options = {name: f"--{name}" for name in ("prefill", "decode", "context", "batch")}
-    with TerminalProgress() as progress, _options(**options):
-        result = simulate_on(model, design, *arguments, weights, progress)
-    for warning in result.warnings:
-        print(f"silicast: warning: {warning}", file=sys.stderr)
-    write_json(json, result.to_dict())
-    if json != "-":
-        from silicast.report import print_simulation
-
-        print_simulation(result)
-
-
 @app.command("compile")
 def compile_(
     model: Model,
@@ -242,11 +140,11 @@ def compile_(
     tokens: Annotated[str, typer.Option(metavar="M", help="Rows of a pass: 1 to decode.")] = "1",
 ) -> None:
     """Write the program of every distinct linear operator: binary, listing and layout."""
-    count = _integer("--tokens", tokens, 1)
+    count = integer("--tokens", tokens, 1)
     from designs.files import named_after_file
     from silicast.building import compile_model
 
-    with TerminalProgress() as progress, named_after_file(design), _options(tokens="--tokens"):
+    with TerminalProgress() as progress, named_after_file(design), options(tokens="--tokens"):
         progress.stage(f"compiling {model} for {design}")
         paths = compile_model(model, design, output, weights, count)
     for path in paths:
@@ -260,7 +158,7 @@ def generate(
     target: Annotated[str, typer.Option(help="What to generate: verilog.")] = "verilog",
 ) -> None:
     """Write the Verilog project of a design with its manifest."""
-    _choose("--target", target, "verilog")
+    choose("--target", target, "verilog")
     from designs.files import named_after_file
     from silicast.building import generate as generate_into
 
@@ -280,27 +178,29 @@ def verify(
         ),
     ] = "6x200x512",
     weights: Weights = "int8",
-    activations: Activations = "int8",
+    activations: Annotated[
+        str, typer.Option(metavar="FORMAT", help="Activation format: int8.")
+    ] = "int8",
     seed: Annotated[str, typer.Option(metavar="S", help="Of the random values.")] = "0",
     backend: Annotated[str, typer.Option(help="What is verified: rtl.")] = "rtl",
     simulator: Annotated[str, typer.Option(help="RTL simulator: verilator.")] = "verilator",
     json: Json = None,
 ) -> None:
     """Run a random product on the generated RTL; compare every sum and the cycles."""
-    _choose("--activations", activations, "int8")
-    _choose("--backend", backend, "rtl")
-    _choose("--simulator", simulator, "verilator")
-    match = _SIZE.fullmatch(gemm)
+    choose("--activations", activations, "int8")
+    choose("--backend", backend, "rtl")
+    choose("--simulator", simulator, "verilator")
+    match = SIZE.fullmatch(gemm)
     if match is None or not all(int(size) for size in match.groups()):
         allowed = "MxNxK with integers from 1 to 999999999, e.g. 6x200x512"
         raise InputError("--gemm", "", gemm, allowed)
-    number = _integer("--seed", seed, 0)
+    number = integer("--seed", seed, 0)
     check_json_target(json)
     from silicast.verification import verify as verify_on
 
     m, n, k = (int(size) for size in match.groups())
     gemm_fields = dict.fromkeys(("M x K", "N x K", "M x N"), "--gemm")
-    with TerminalProgress() as progress, _options(**gemm_fields):
+    with TerminalProgress() as progress, options(**gemm_fields):
         result = verify_on(design, m, n, k, weights, number, progress)
     write_json(json, result.to_dict())
     if json != "-":
@@ -323,12 +223,12 @@ def run(
     json: Json = None,
 ) -> None:
     """Generate text with every linear layer on the accelerator, every sum checked."""
-    _choose("--backend", backend, "rtl", "golden")
-    count = _integer("--tokens", tokens, 1)
+    choose("--backend", backend, "rtl", "golden")
+    count = integer("--tokens", tokens, 1)
     check_json_target(json)
     from silicast.execution import run as run_on
 
-    with TerminalProgress() as progress, _options(tokens="--tokens", prompt="--prompt"):
+    with TerminalProgress() as progress, options(tokens="--tokens", prompt="--prompt"):
         result = run_on(model, design, prompt, count, weights, backend, progress)
     write_json(json, result.to_dict())
     if json != "-":

@@ -6,8 +6,10 @@ from designs.spec import Design
 from mapping.formats import WeightFormat, list_formats, storage_bits
 from mapping.models import list_models, resolve_model
 from mapping.tiling import choose_weight_tiling
+from sim.conventions import list_conventions, load_conventions
+from sim.phases import check_format
 
-__all__ = ["designs", "formats", "models"]
+__all__ = ["conventions", "designs", "formats", "models"]
 
 _SAMPLE = 4096  # a matrix of this many rows and columns stands for the bits a weight takes
 
@@ -48,6 +50,7 @@ def designs() -> list[dict]:
                 "name": name,
                 "description": design.description,
                 "unit": unit.kind,
+                "simulated_only": unit.simulated_only,
                 "lanes_m": unit.lanes_m,
                 "lanes_n": unit.lanes_n,
                 "lanes_k": unit.lanes_k,
@@ -79,8 +82,9 @@ def formats() -> list[dict]:
             "bits": fmt.bits,
             "group": fmt.group,
             "asymmetric": fmt.asymmetric,
-            "lowest_code": fmt.lowest,
-            "highest_code": fmt.highest,
+            "family": fmt.family,
+            "lowest_code": fmt.lowest if fmt.family == "int" else None,
+            "highest_code": fmt.highest if fmt.family == "int" else None,
             "bits_per_weight": storage_bits(fmt, _SAMPLE, _SAMPLE) / _SAMPLE**2,
             "designs": [design.name for design in library if _runs(design, fmt)],
         }
@@ -90,7 +94,21 @@ def formats() -> list[dict]:
 
 def _runs(design: Design, fmt: WeightFormat) -> bool:
     try:
-        choose_weight_tiling(design, _SAMPLE, _SAMPLE, fmt)
+        check_format(design, fmt)
+        if not design.unit.simulated_only:
+            choose_weight_tiling(design, _SAMPLE, _SAMPLE, fmt)
     except InputError:
         return False
     return True
+
+
+def conventions() -> list[dict]:
+    """Publications whose way of counting can be reproduced, and the switches each one sets."""
+    return [
+        {
+            "name": rules.name,
+            "description": rules.description,
+            "switches": list(rules.changed()),
+        }
+        for rules in map(load_conventions, list_conventions())
+    ]

@@ -13,7 +13,7 @@ __all__ = ["check_json_target", "write_json"]
 _ALLOWED = "a file that can be written, or - for standard output"
 
 
-def check_json_target(target: str | None) -> None:
+def check_json_target(target: str | None, option: str = "--json") -> None:
     """Refuse a target that cannot be written, before a long computation.
 
     Raises
@@ -29,7 +29,7 @@ def check_json_target(target: str | None) -> None:
     except (OSError, ValueError):
         right = False
     if not right:
-        raise InputError("--json", "", target, _ALLOWED)
+        raise InputError(option, "", target, _ALLOWED)
 
 
 def write_json(target: str | None, result: Any) -> None:

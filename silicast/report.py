@@ -19,6 +19,7 @@ __all__ = ["print_rows", "print_run", "print_simulation", "print_verification"]
 
 _WIDEST = 10_000
 _NARROWEST_PROSE = 24
+_SMALL = 0.005  # operators of the vector engine below this part of a phase share a line
 _PHASES = (
     "the prefill's lm_head gives the first new token; decode counts the passes after it, each "
     "of which gives one more"
@@ -111,10 +112,14 @@ def _cell(value: Any) -> Text:
 
 
 def print_simulation(result: ModelResult) -> None:
-    """Phases, operators, reasons, and what is not modelled."""
+    """Phases, operators, reasons, energy, and what is not modelled."""
     console = _console()
-    title = f"{result.model} on {result.design}, weights {result.weights}, batch {result.batch}"
-    table = _table(title, ("phase", "tokens", "cycles", "seconds", "tokens/s", "DRAM", "utilized"))
+    formats = f"weights {result.weights}, activations {result.activations}"
+    title = f"{result.model} on {result.design}, {formats}, batch {result.batch}"
+    if result.conventions is not None:
+        title += f", counted as {result.conventions}"
+    columns = ("phase", "tokens", "cycles", "seconds", "tokens/s", "DRAM", "energy", "utilized")
+    table = _table(title, (*columns, "simulated only"))
     for name, phase in result.phases.items():
         if phase.tokens:
             table.add_row(
@@ -124,31 +129,73 @@ def print_simulation(result: ModelResult) -> None:
                 f"{phase.seconds:.4g}",
                 f"{phase.tokens_per_second:.4g}",
                 _scaled(phase.dram_bytes, "B"),
+                _scaled(phase.energy_joules, "J"),
                 f"{phase.utilization:.1%}",
+                f"{phase.simulated_only_cycles / phase.cycles:.1%}",
             )
     _print(console, table)
     console.print(Text(_PHASES, style="dim"))
     console.print()
-    sizes = ("M", "N", "K", "count")
+    _print_operators(console, result)
+    for phase_name, phase in result.phases.items():
+        if phase.energy:
+            parts = sorted(phase.energy.items(), key=lambda part: -part[1])
+            shown = ", ".join(f"{_words(n)} {_scaled(j, 'J')}" for n, j in parts if j)
+            console.print(Text(f"energy of the {phase_name}: {shown}"))
+    if result.area_mm2:
+        shown = ", ".join(f"{_words(n)} {a:.3g}" for n, a in result.area_mm2.items() if a)
+        total = sum(result.area_mm2.values())
+        console.print(Text(f"area {total:.3g} mm2: {shown}"))
+    if result.resources:
+        used, free = result.resources["used"], result.resources["available"]
+        shown = ", ".join(f"{n} {used[n]:,.0f} of {free[n]:,.0f}" for n in used if n in free)
+        console.print(Text(f"resources: {shown}"))
+    sizes = (result.weight_bytes, result.kv_cache_bytes, result.memory_bytes)
+    weights, cache, capacity = (_scaled(size, "B") for size in sizes)
+    console.print(Text(f"memory: weights {weights}, KV cache {cache}, of {capacity}"))
+    for what, why in result.not_modelled.items():
+        console.print(Text(f"not in these figures: {what} ({why})", style="dim"))
+    if not result.fits_memory:
+        text = "the weights do not fit DRAM: a part is read from flash in every pass"
+        console.print(Text(text, style="yellow"))
+
+
+def _print_operators(console: Console, result: ModelResult) -> None:
+    """Operators with their reasons; small ones of the vector engine in one line."""
+    sizes = ("M", "N", "K", "x", "count")
     columns = ("operator", "phase", "bound", *sizes, "cycles of one", "cycles", "lanes used")
-    table = _table("linear operators", columns, 3)
+    table = _table("operators (* simulated only)", columns, 3)
     shares = _table("cycles by reason", ("operator", "phase", *map(_words, REASONS)), 2)
-    for o in result.operators:
-        figures = (str(o.m), str(o.n), str(o.k), str(o.count))
-        cycles = (f"{o.cycles:,}", f"{o.total_cycles:,}", f"{o.lane_occupancy:.1%}")
-        table.add_row(o.name, o.phase, o.bound, *figures, *cycles)
-        parts = (f"{o.reasons[reason] / o.cycles:.1%}" for reason in REASONS)
-        shares.add_row(o.name, o.phase, *parts)
+    for name, phase in result.phases.items():
+        small = []
+        for o in (o for o in result.operators if o.phase == name):
+            if o.engine != "matrix" and o.total_cycles < _SMALL * phase.cycles:
+                small.append(o)
+                continue
+            shown = f"{o.name}{'*' if o.simulated_only else ''}"
+            figures = (str(o.m), str(o.n), str(o.k), str(o.products), str(o.count))
+            one = f"{o.cycles:,}" if isinstance(o.cycles, int) else f"{o.cycles:,.1f}"
+            lanes = "-" if o.lane_occupancy is None else f"{o.lane_occupancy:.1%}"
+            table.add_row(shown, name, o.bound, *figures, one, f"{o.total_cycles:,}", lanes)
+            _add_shares(shares, shown, name, o.total_reasons, o.total_cycles)
+        if small:
+            cycles = sum(o.total_cycles for o in small)
+            shown, blank = f"{len(small)} others*", ("",) * 6
+            table.add_row(shown, name, "", *blank, f"{cycles:,}", "-")
+            together = {r: sum(o.total_reasons[r] for o in small) for r in REASONS}
+            _add_shares(shares, shown, name, together, cycles)
     _print(console, table)
     console.print()
     _print(console, shares)
     console.print(Text(_SHARES, style="dim"))
     console.print()
-    for what, why in result.not_modelled.items():
-        console.print(Text(f"not in these figures: {what} ({why})", style="dim"))
-    if not result.fits_memory:
-        size = _scaled(result.weight_bytes, "B")
-        console.print(Text(f"the weights ({size}) do not fit the design's memory", style="red"))
+
+
+def _add_shares(
+    table: Table, name: str, phase: str, reasons: Mapping[str, int], cycles: int
+) -> None:
+    parts = (f"{reasons[reason] / max(cycles, 1):.1%}" for reason in REASONS)
+    table.add_row(name, phase, *parts)
 
 
 def print_verification(result: VerifyResult) -> None:

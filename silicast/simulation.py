@@ -1,17 +1,21 @@
 """Models and designs by name, path or object; and the simulation of one on the other."""
 
+from dataclasses import replace
 from pathlib import Path
 
+from designs.errors import InputError
 from designs.files import load_design, named_after_file
 from designs.spec import Design
 from mapping.formats import WeightFormat, parse_format
-from mapping.graph import build_graph, shared_shapes
 from mapping.model import ModelSpec
 from mapping.models import ResolvedModel, resolve_model
 from silicast.progress import Progress
-from sim.model import ModelResult, simulate_model
+from sim.conventions import PHYSICAL, Conventions, load_conventions
+from sim.model import GraphModel, ModelResult, simulate_model
 
-__all__ = ["as_design", "as_format", "as_spec", "load_model", "simulate"]
+__all__ = ["as_design", "as_format", "as_graph_model", "as_spec", "load_model", "simulate"]
+
+_WIDTHS = {"int4": 4, "int8": 8, "fp16": 16}
 
 
 def load_model(name_or_path: str | Path) -> ResolvedModel:
@@ -42,31 +46,83 @@ def as_spec(model: ModelSpec | ResolvedModel | str | Path) -> ModelSpec:
     return model.spec if isinstance(model, ResolvedModel) else resolve_model(model).spec
 
 
+def as_graph_model(
+    model: ModelSpec | GraphModel | ResolvedModel | str | Path,
+) -> ModelSpec | GraphModel:
+    """What can be simulated: the structure of a model, or the operator graph of an ONNX file."""
+    if isinstance(model, str | Path):
+        if Path(model).suffix.lower() == ".onnx":
+            from mapping.frontends.onnx_file import read_onnx
+
+            return read_onnx(model)
+        return resolve_model(model).spec
+    return model.spec if isinstance(model, ResolvedModel) else model
+
+
+def as_conventions(conventions: Conventions | str | None) -> Conventions:
+    """Switches, loaded when they are a name or a path; the physical ones by default."""
+    if conventions is None:
+        return PHYSICAL
+    return conventions if isinstance(conventions, Conventions) else load_conventions(conventions)
+
+
+def _with_formats(design: Design, activations: str | None, kv_cache: str | None) -> Design:
+    """The design with another KV cache; the activation format only has to agree."""
+    own = f"{'fp' if design.formats.activation_bits == 16 else 'int'}"
+    own += str(design.formats.activation_bits)
+    if activations is not None and activations != own:
+        allowed = f"{own}, the activations of {design.name}"
+        raise InputError("simulate", "activations", activations, allowed)
+    if kv_cache is None:
+        return design
+    if kv_cache not in _WIDTHS:
+        raise InputError("simulate", "kv_cache", kv_cache, ", ".join(_WIDTHS))
+    formats = replace(design.formats, kv_cache_bits=_WIDTHS[kv_cache])
+    return replace(design, formats=formats)
+
+
 def simulate(
-    model: ModelSpec | ResolvedModel | str | Path,
+    model: ModelSpec | GraphModel | ResolvedModel | str | Path,
     design: Design | str | Path,
     prefill: int = 0,
     decode: int = 0,
     context: int | None = None,
     batch: int = 1,
-    weights: WeightFormat | str = "int8",
+    weights: WeightFormat | str | None = None,
     progress: Progress | None = None,
+    *,
+    activations: str | None = None,
+    kv_cache: str | None = None,
+    conventions: Conventions | str | None = None,
+    all_logits: bool = False,
+    trace: str | Path | None = None,
+    html: str | Path | None = None,
 ) -> ModelResult:
-    """Cycles, traffic and reasons of a model's linear layers on a design.
+    """Cycles, traffic, energy and reasons of a model on a design.
 
     Parameters
     ----------
-    model : ModelSpec, ResolvedModel, str or Path
+    model : ModelSpec, GraphModel, ResolvedModel, str or Path
         The model, its name or its file.
     design : Design, str or Path
         The accelerator, its library name or its TOML file.
     prefill, decode, context, batch : int
         As `sim.model.simulate_model`: the prefill's ``lm_head`` gives the first new token, and
         ``decode`` counts the decode passes after it.
-    weights : WeightFormat or str
-        Number format of all linear layers.
+    weights : WeightFormat or str, optional
+        Number format of all linear layers; by default the design's ``formats.weights``.
     progress : Progress, optional
         Told of each distinct operator.
+    activations : str, optional
+        ``int8`` or ``fp16``; must be what the design has.
+    kv_cache : str, optional
+        ``int4``, ``int8`` or ``fp16``; by default the design's ``formats.kv_cache_bits``.
+    conventions : Conventions or str, optional
+        Count as a publication did.
+    all_logits : bool
+        The prefill computes the logits of every token.
+    trace, html : str or Path, optional
+        Files to write a Perfetto timeline and a report to.
 
     Returns
     -------
@@ -77,12 +133,26 @@ def simulate(
     InputError
         An argument is wrong, or the design cannot run the model.
     """
-    spec, accelerator, fmt = as_spec(model), as_design(design), as_format(weights)
+    subject, accelerator = as_graph_model(model), as_design(design)
+    rules = as_conventions(conventions)
+    if all_logits:
+        rules = replace(rules, lm_head_rows="all")
     progress = progress or Progress()
-    phases = bool(prefill) + bool(decode)
-    steps = phases * len(shared_shapes(build_graph(spec)))
-    progress.stage(f"simulating {spec.name} on {accelerator.name}: operators", steps)
     with named_after_file(design):
-        return simulate_model(
-            spec, accelerator, fmt, prefill, decode, context, batch, progress.advance
+        accelerator = _with_formats(accelerator, activations, kv_cache)
+        fmt = as_format(accelerator.formats.weights if weights is None else weights)
+        progress.stage(f"simulating {subject.name} on {accelerator.name}")
+        result = simulate_model(
+            subject, accelerator, fmt, prefill, decode, context, batch, progress.advance, rules
         )
+    if trace is not None:
+        from sim.trace import write_trace
+
+        progress.stage("writing the trace")
+        write_trace(result, accelerator, fmt, trace)
+    if html is not None:
+        from silicast.html_report import write_html
+
+        progress.stage("writing the report")
+        write_html(result, html)
+    return result

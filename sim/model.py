@@ -175,7 +175,7 @@ def simulate_model(
         activations=f"{'fp' if design.formats.activation_bits == 16 else 'int'}"
         f"{design.formats.activation_bits}",
         kv_cache_bits=design.formats.kv_cache_bits,
-        conventions=None if rules == PHYSICAL else rules.name,
+        conventions=None if rules.name == PHYSICAL.name else rules.name,
         batch=batch,
         prefill=prefill,
         decode=decode,

@@ -190,8 +190,11 @@ def _operator(
     read, written = summed(cost.read_bytes) * cores, summed(cost.write_bytes) * cores
     reasons = {reason: summed(cost.reasons[reason]) for reason in REASONS}
     compute, memory = summed(cost.compute_cycles), summed(cost.memory_cycles)
-    macs = 0 if work.macs is None else int(work.macs.sum()) * (
-        work.layers * (1 if len(work.macs) == phase.passes else phase.passes)
+    macs = (
+        0
+        if work.macs is None
+        else int(work.macs.sum())
+        * (work.layers * (1 if len(work.macs) == phase.passes else phase.passes))
     )
     activity = cost.activity.summed().times(times * cores)
     activity = replace(activity, macs=float(macs))

@@ -18,10 +18,9 @@ from designs.errors import InputError
 from designs.spec import Design
 from mapping.formats import WeightFormat
 from mapping.isa import Opcode
-from mapping.program import compile_gemm
 from mapping.tiling import GemmShape
 from sim.results import ModelResult, OperatorResult, PhaseResult
-from sim.trace_detail import BUFFERS, Detail, Piece, outline_detail, program_detail
+from sim.trace_detail import BUFFERS, Detail, Piece, drawn_program, outline_detail, program_detail
 from sim.trace_events import EventWriter
 from sim.trace_totals import trace_totals
 
@@ -42,6 +41,8 @@ _ABOUT = {
     "bytes. Where the context grows from pass to pass, the detailed execution has the mean cost",
     "outline": "an operator without a program (simulated only) is drawn from its totals: lengths "
     "are the simulator's, places inside the operator are not known",
+    "long programs": "of a product with very many instructions, the beginning is drawn, as a "
+    "program of its own; a slice 'the rest of it' carries what is left of its cycles and bytes",
     "load and store": "cycles in which their data is on the memory bus",
     "channels": "all channels work in step, so a burst is on each of them; with several cores, a "
     "channel stands for that channel of every core",
@@ -123,7 +124,7 @@ class _Plan:
 def _wanted(design: Design, shape: GemmShape, fmt: WeightFormat, channels: int) -> int:
     """Events of a product in full detail, or a few more."""
     try:
-        instructions = compile_gemm(design, shape, fmt).relative
+        instructions = drawn_program(design, shape, fmt)[0].relative
     except InputError:
         return 0
     moves = sum(i.opcode in (Opcode.LOAD, Opcode.STORE) for i in instructions)
@@ -152,6 +153,7 @@ class _Drawing:
         self.cycle = 0
         self.phase = ""
         self.outlined: list[str] = []
+        self.begun: list[str] = []
         self.joined: dict[str, int] = {}
         self.mean_occupancy: dict[str, dict[str, float]] = {}
 
@@ -210,7 +212,10 @@ class _Drawing:
         self._slice("operator", name + mark, self.cycle, self.cycle + cycles, args)
 
     def _detail(self, share: _Share) -> Detail | None:
-        """Every instruction, where the program's figures are those of the report."""
+        """Every instruction, where the program's figures are those of the report.
+
+        Of a long program it is the beginning, which may be nothing but shorter.
+        """
         operator = share.operator
         shape = _shape(operator)
         if shape is None:
@@ -221,8 +226,12 @@ class _Drawing:
             return None
         if detail is None:
             return None
-        whole = (detail.cycles * operator.products, detail.dram_bytes * operator.products)
-        return detail if whole == (share.cycles, share.dram_bytes) else None
+        times = operator.products
+        if detail.whole:
+            drawn = detail.cycles * times, detail.dram_bytes * times
+            return detail if drawn == (share.cycles, share.dram_bytes) else None
+        shorter = detail.cycles <= share.cycles and detail.dram_bytes <= share.dram_bytes
+        return detail if shorter else None
 
     def _first(self, share: _Share) -> None:
         """The first execution of an operator."""
@@ -253,12 +262,15 @@ class _Drawing:
         if fitted.merged > 1:
             self.joined[key] = fitted.merged
         self._pieces(fitted)
-        if operator.products > 1:
+        cycles, size = share.cycles - detail.cycles, share.dram_bytes - detail.dram_bytes
+        if cycles or size:
             left = operator.products - 1
-            size, cycles = detail.dram_bytes * left, detail.cycles * left
-            written = share.written_bytes * left // operator.products
             name = f"{operator.name} x{left} more products"
-            self._block(operator, name, cycles, size, written)
+            if not detail.whole:
+                self.begun.append(key)
+                name = f"{operator.name}, the rest of it"
+            drawn = sum(piece.size for piece in detail.tracks["store"])
+            self._block(operator, name, cycles, size, share.written_bytes - drawn)
 
     def _note(self, operator: OperatorResult) -> None:
         self.outlined.append(f"{operator.phase} {operator.name}")
@@ -413,6 +425,7 @@ def _draw(
             "most_events": most_events,
             "events": writer.events,
             "drawn_from_totals": drawing.outlined,
+            "drawn_by_beginning": drawing.begun,
             "joined": drawing.joined,
         }
     )

@@ -19,17 +19,19 @@ from designs.spec import Design
 from mapping.formats import WeightFormat
 from mapping.instruction import Instruction
 from mapping.isa import Buffer, Opcode
-from mapping.program import GemmProgram, compile_gemm
-from mapping.tiling import GemmShape
+from mapping.program import GemmProgram, compile_gemm, compile_tiling
+from mapping.tiling import GemmShape, Split, choose_tiling
+from sim.cost.program import MOST_SLOTS
 from sim.records import Span, Timeline
 from sim.timeline import simulate_program
 
-__all__ = ["BUFFERS", "Detail", "Piece", "outline_detail", "program_detail"]
+__all__ = ["BUFFERS", "Detail", "Piece", "drawn_program", "outline_detail", "program_detail"]
 
 BUFFERS = ("activation", "weight", "scale", "output")
 """Buffers whose occupancy is counted."""
 
 _SAMPLES = 64
+_DRAWN_SLOTS = 64
 _LOADS = {Buffer.ACTIVATION: "activations", Buffer.WEIGHT: "weights", Buffer.SCALE: "scales"}
 _BURSTS = {
     "instruction": "instructions",
@@ -87,6 +89,8 @@ class Detail:
         Cycle, and bytes read and written a cycle from there on.
     occupancy : list of (int, dict)
         Cycle, and bytes in use by buffer from there on.
+    whole : bool
+        False where a long program is drawn by its beginning.
     merged : int
         Instructions or bursts that one slice stands for at most; 1: none are joined.
     """
@@ -98,6 +102,7 @@ class Detail:
     arrows: list[tuple[tuple[str, int], ...]] = field(default_factory=list)
     bandwidth: list[tuple[int, float, float]] = field(default_factory=list)
     occupancy: list[tuple[int, dict[str, float]]] = field(default_factory=list)
+    whole: bool = True
     merged: int = 1
 
     def events(self, channels: int) -> int:
@@ -249,9 +254,42 @@ def _steps(
 # Programs ---------------------------------------------------------------------------------------
 
 
+@lru_cache(maxsize=64)
+def drawn_program(design: Design, shape: GemmShape, fmt: WeightFormat) -> tuple[GemmProgram, bool]:
+    """The program that stands for a product, and whether it is all of it.
+
+    A program whose cycles are the simulator's own (`sim.cost.program`) is drawn whole. Of a longer
+    one the first block of tokens passes over the first weight slots, as a program of its own.
+
+    Raises
+    ------
+    InputError
+        The design cannot run the product.
+    """
+    tiling = choose_tiling(design, shape, fmt)
+    weights = tiling.weights
+    if weights.slot_count * tiling.blocks.parts <= MOST_SLOTS:
+        return compile_gemm(design, shape, fmt), True
+    _, most, size = next(weights.columns.runs())
+    columns = min(most, max(1, _DRAWN_SLOTS // weights.chunks.parts))
+    _, _, tokens = next(tiling.blocks.runs())
+    part = GemmShape(
+        min(shape.m, tokens * design.unit.lanes_m),
+        min(shape.n, columns * size * design.unit.lanes_n),
+        shape.k,
+    )
+    short = replace(
+        tiling,
+        shape=part,
+        weights=replace(weights, n=part.n, columns=Split(columns * size, columns)),
+        blocks=Split(tokens, 1),
+    )
+    return compile_tiling(design, short), False
+
+
 @lru_cache(maxsize=4)  # q, k and v often have one shape
 def program_detail(design: Design, shape: GemmShape, fmt: WeightFormat) -> Detail | None:
-    """Every instruction and burst of a product.
+    """Every instruction and burst of a product, or of the beginning of a long one.
 
     Slices of load and store are the cycles their data is on the memory bus, those of compute the
     cycles in which steps are read. None when the timeline's bursts do not add up to the program's
@@ -262,7 +300,7 @@ def program_detail(design: Design, shape: GemmShape, fmt: WeightFormat) -> Detai
     InputError
         The design cannot run the product.
     """
-    program = compile_gemm(design, shape, fmt)
+    program, whole = drawn_program(design, shape, fmt)
     timeline = simulate_program(design, program)
     kinds: dict[Opcode, list[Instruction]] = {opcode: [] for opcode in Opcode}
     for instruction in program.instructions:
@@ -311,6 +349,7 @@ def program_detail(design: Design, shape: GemmShape, fmt: WeightFormat) -> Detai
         arrows=_arrows(loads, products, stores, tracks),
         bandwidth=_bandwidth(timeline, line),
         occupancy=_occupancy(program, loads, tracks, timeline.cycles),
+        whole=whole,
     )
     return detail if sum(piece.size for piece in detail.bus) == detail.dram_bytes else None
 

@@ -1,7 +1,7 @@
 """Host operators against their definitions, and the decoder on toy and real weights."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy
@@ -242,6 +242,25 @@ def test_other_families_are_refused():
     checkpoint = ToyCheckpoint(resolve_model("opt-1.3b").spec)
     with pytest.raises(InputError, match="gemma3"):
         Gemma3Decoder(checkpoint, lambda name, activations: activations)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("attention_bias", True),
+        ("qkv_bias", True),
+        ("mlp_bias", True),
+        ("head_bias", True),
+        ("sub_norms", True),
+        ("attention_softcap", 50.0),
+        ("logit_softcap", 30.0),
+    ],
+)
+def test_structure_that_the_host_would_ignore_is_refused(field, value):
+    checkpoint = ToyCheckpoint(replace(TOY, **{field: value}))
+    with pytest.raises(InputError) as error:
+        Gemma3Decoder(checkpoint, lambda name, activations: activations)
+    assert error.value.field == field
 
 
 # ---- the decoder on the real checkpoint

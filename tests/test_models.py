@@ -281,5 +281,5 @@ def test_sizes_far_above_any_model_are_refused(field, value):
 
 def test_an_empty_name_is_told():
     for name in ("", "a\0b"):
-        with pytest.raises(InputError, match="allowed: bitnet-2b-4t, .*gemma3-270m"):
+        with pytest.raises(InputError, match=r"allowed: bitnet-2b-4t, .*gemma3-270m"):
             resolve_model(name)

@@ -25,6 +25,7 @@ class _Keys:
 
     def __init__(self, metadata: Metadata, tensors: Mapping[str, GgufTensor], prefix: str) -> None:
         self.metadata, self.tensors, self.prefix = metadata, tensors, prefix
+        self.suffixes = {name.rpartition("blk.")[2].partition(".")[2] for name in tensors}
 
     def has(self, key: str) -> bool:
         return f"{self.prefix}.{key}" in self.metadata.values
@@ -56,8 +57,9 @@ class _Keys:
     def text(self, key: str, default: str) -> str:
         return str(self.metadata.get(f"{self.prefix}.{key}", str, default))
 
-    def biased(self, *suffixes: str) -> bool:
-        return any(f"{suffix}.bias" in self.tensors for suffix in suffixes)
+    def biased(self, *names: str) -> bool:
+        """Whether one of these has a bias in any layer; then it must in all of them."""
+        return not self.suffixes.isdisjoint(f"{name}.bias" for name in names)
 
     def refused(self, key: str, found: object, allowed: str) -> InputError:
         return InputError(self.metadata.where, f"{self.prefix}.{key}", found, allowed)
@@ -80,8 +82,8 @@ def _common(keys: _Keys, norm: str, activation: str, gated: bool) -> dict[str, A
     if not 1 <= rotated <= head_dim:
         raise keys.refused("rope.dimension_count", rotated, f"1 to {head_dim} (key_length)")
     epsilon = "layer_norm_rms_epsilon" if norm == "rms" else "layer_norm_epsilon"
-    query = keys.biased("blk.0.attn_q", "blk.0.attn_qkv")
-    output = keys.biased("blk.0.attn_output")
+    query = keys.biased("attn_q", "attn_qkv")
+    output = keys.biased("attn_output")
     return {
         "layers": layers,
         "hidden": hidden,
@@ -100,8 +102,8 @@ def _common(keys: _Keys, norm: str, activation: str, gated: bool) -> dict[str, A
         "rotary_fraction": rotated / head_dim,
         "attention_bias": output,
         "qkv_bias": query and not output,
-        "mlp_bias": keys.biased("blk.0.ffn_up"),
-        "head_bias": keys.biased("output"),
+        "mlp_bias": keys.biased("ffn_up"),
+        "head_bias": "output.bias" in keys.tensors,
     }
 
 

@@ -75,10 +75,13 @@ def _expected(spec: ModelSpec, tensors: Mapping[str, GgufTensor]) -> Iterator[_E
     if spec.head_bias:
         yield "output.bias", (spec.vocab,)
     norms = _norms(spec)
+    fused = any(name.endswith(".attn_qkv.weight") for name in tensors)
+    # files from before the experts were merged have a tensor for each
+    single = any(name.endswith(".ffn_up.0.weight") for name in tensors)
     for layer in range(spec.layers):
         prefix = f"blk.{layer}"
         shapes = {shape.kind: shape for shape in spec.layer_linears(layer)}
-        if f"{prefix}.attn_qkv.weight" in tensors:
+        if fused:
             rows = sum(shapes.pop(kind).n for kind in ("q", "k", "v"))
             yield f"{prefix}.attn_qkv.weight", (rows, spec.hidden)
             if spec.has_bias("q"):
@@ -87,28 +90,24 @@ def _expected(spec: ModelSpec, tensors: Mapping[str, GgufTensor]) -> Iterator[_E
             rows = shapes.pop("gate").n + shapes.pop("up").n
             yield f"{prefix}.ffn_up.weight", (rows, spec.hidden)
         for kind, shape in shapes.items():
-            yield from _weights(prefix, shape, tensors)
+            yield from _weights(prefix, shape, single)
             if spec.has_bias(kind):
                 yield f"{prefix}.{LINEAR_TENSORS[kind]}.bias", (shape.n,)
         for norm, size in norms.items():
             yield from ((f"{prefix}.{NORM_TENSORS[norm]}.{part}", (size,)) for part in vectors)
 
 
-def _weights(
-    prefix: str, shape: LinearShape, tensors: Mapping[str, GgufTensor]
-) -> Iterator[_Entry]:
-    name = LINEAR_TENSORS[shape.kind]
-    if shape.kind in EXPERT_KINDS:
-        single = f"{prefix}.{name.removesuffix('_exps')}"
-        if f"{single}.0.weight" in tensors:  # files from before the experts were merged
-            for expert in range(shape.copies):
-                yield f"{single}.{expert}.weight", (shape.n, shape.k)
-        else:
-            yield f"{prefix}.{name}.weight", (shape.copies, shape.n, shape.k)
+def _weights(prefix: str, shape: LinearShape, single: bool) -> Iterator[_Entry]:
+    name = f"{prefix}.{LINEAR_TENSORS[shape.kind]}"
+    if shape.kind in EXPERT_KINDS and single:
+        for expert in range(shape.copies):
+            yield f"{name.removesuffix('_exps')}.{expert}.weight", (shape.n, shape.k)
+    elif shape.kind in EXPERT_KINDS:
+        yield f"{name}.weight", (shape.copies, shape.n, shape.k)
     elif shape.kind == "shared_router":
-        yield f"{prefix}.{name}.weight", (shape.k,)
+        yield f"{name}.weight", (shape.k,)
     else:
-        yield f"{prefix}.{name}.weight", (shape.n, shape.k)
+        yield f"{name}.weight", (shape.n, shape.k)
 
 
 def check_tensors(spec: ModelSpec, tensors: Mapping[str, GgufTensor], path: Path) -> None:

@@ -95,9 +95,7 @@ def trace_flow(network: Network, shapes: Shapes, folds: list[Fold]) -> Flow:
         and len(shapes.shapes.get(node.inputs[0], ())) == 2
         and node.outputs[0] not in aside
     ]
-    inputs = [
-        name for name in network.inputs if name in network.floats and name not in aside
-    ]
+    inputs = [name for name in network.inputs if name in network.floats and name not in aside]
     streams, scales = _spread(network, embeddings, inputs)
     main = _main_input(network, shapes, embeddings, streams)
     shape, hidden = main
@@ -194,7 +192,8 @@ def _context(
         rows = []
         for value, node in _before(network, values).items():
             table = value if node is None else node.input(0)
-            selected = node is None or node.op in ("Gather", "Slice")
+            # what enters elsewhere, such as the frequencies of the angles, is no table of positions
+            selected = value in values if node is None else node.op in ("Gather", "Slice")
             size = shapes.shapes.get(table, ())
             if selected and table in network.constants and len(size) >= 2 and size[-2] > 1:
                 rows.append(size[-2])

@@ -206,8 +206,7 @@ def _dimensions(value) -> tuple[int | str | None, ...] | None:
     if not value.type.HasField("tensor_type") or not kind.HasField("shape"):
         return None
     return tuple(
-        size.dim_value if size.dim_value > 0 else size.dim_param or None
-        for size in kind.shape.dim
+        size.dim_value if size.dim_value > 0 else size.dim_param or None for size in kind.shape.dim
     )
 
 

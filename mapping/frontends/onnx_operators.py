@@ -141,7 +141,7 @@ class Extraction:
             self.add(operator, node, fold.inputs, fold.outputs, streams)
             return
         n = sum(self.features(value, node) for value in fold.outputs)
-        operator = Operator(node.name, fold.kind, n)
+        operator = Operator(node.name, fold.kind, n, softcap=fold.softcap)
         if fold.kind in ("norm", "rope"):
             operator = self.with_heads(operator, fold.inputs[0], node)
         self.add(operator, node, fold.inputs, fold.outputs)
@@ -188,7 +188,9 @@ class Extraction:
 
     def carry(self, node: Node) -> None:
         for value in node.outputs:
-            self.sources[value] = self.of(node.inputs)
+            # nothing is a source of an empty tensor, such as the part of a head that is not rotated
+            empty = 0 in self.shapes.shapes.get(value, ())
+            self.sources[value] = () if empty else self.of(node.inputs)
 
     def linear(self, node: Node, active: tuple[str, ...]) -> None:
         if node.op == "MatMulNBits":

@@ -7,7 +7,7 @@ values that enter, and the values that leave.  Attention is in ``onnx_attention.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy
 
@@ -41,6 +41,8 @@ class Fold:
         Values that leave; their elements together are the operator's output.
     tables : tuple of str
         Values that enter and are no activations: masks, sine and cosine tables.
+    softcap : float or None
+        The cap of a softcap.
     """
 
     kind: str
@@ -48,6 +50,7 @@ class Fold:
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
     tables: tuple[str, ...] = ()
+    softcap: float | None = None
 
 
 def is_scalar(network: Network, shapes: Shapes, value: str) -> bool:
@@ -187,7 +190,7 @@ def _normalisation(
 
 
 def activation_folds(network: Network, shapes: Shapes) -> list[Fold]:
-    """SiLU and GELU written around ``Sigmoid``, ``Erf`` or ``Tanh``.
+    """SiLU, GELU and caps written around ``Sigmoid``, ``Erf`` or ``Tanh``.
 
     SiLU ``x * sigmoid(x)``; GELU ``x / 2 * (1 + erf(x / sqrt 2))`` and its approximation
     ``x / 2 * (1 + tanh(sqrt(2 / pi) * (x + 0.044715 x^3)))`` (Hendrycks and Gimpel, arXiv
@@ -202,11 +205,25 @@ def activation_folds(network: Network, shapes: Shapes) -> list[Fold]:
             argument = _cubic(finder, node.inputs[0], nodes)
         else:
             argument = finder.unscaled(node.inputs[0])
-        if argument is not None:
-            fold = _gated_by_itself(finder, node, argument, nodes)
-            if fold is not None:
-                folds.append(fold)
+        fold = None if argument is None else _gated_by_itself(finder, node, argument, nodes)
+        if fold is None and node.op == "Tanh":
+            fold = _softcap(finder, node)
+        if fold is not None:
+            folds.append(fold)
     return folds
+
+
+def _softcap(finder: _Finder, tanh: Node) -> Fold | None:
+    """``cap * tanh(x / cap)`` (Gemma 2 report, arXiv 2408.00118, section 2)."""
+    nodes = [tanh]
+    for node, other in finder.steps(tanh.outputs[0]):
+        nodes.append(node)
+        if node.op == "Mul" and (cap := finder.number(other)) is not None:
+            fold = _fold("softcap", nodes, (tanh.inputs[0],), node.outputs[0])
+            return replace(fold, softcap=cap)
+        if node.op not in CARRIERS:
+            break
+    return None
 
 
 def _cubic(finder: _Finder, value: str, nodes: list[Node]) -> str | None:
@@ -290,7 +307,7 @@ def rope_folds(network: Network, shapes: Shapes) -> list[Fold]:
         nodes = [n for node, path, _ in members for n in (node, *path)]
         fold = _fold("rope", nodes, (root,), *(node.outputs[0] for node, _, _ in members))
         tables = tuple(dict.fromkeys(t for _, _, found in members for t in found))
-        folds.append(Fold("rope", fold.nodes, fold.inputs, fold.outputs, tables))
+        folds.append(replace(fold, tables=tables))
     return folds
 
 

@@ -72,6 +72,4 @@ def with_flash(design: Design, cost: Cost, weight_bytes: int, missing: float) ->
     needed = ceil(read / rate + latency)
     cost = cost.delayed("weight_load", np.maximum(needed - cost.cycles, 0))
     extra = Activity(flash_read_bytes=np.ones_like(cost.cycles) * float(read))
-    return replace(
-        cost, activity=replace(cost.activity, flash_read_bytes=extra.flash_read_bytes)
-    )
+    return replace(cost, activity=replace(cost.activity, flash_read_bytes=extra.flash_read_bytes))

@@ -41,9 +41,7 @@ def unit_registers(spec: DenseSpec) -> int:
     stages = before_group + 2
     beside = stages * (1 + _CONTROL_BITS) + (before_group + 1) * 8 * spec.scale_word_bytes
     operands = 8 * (spec.activation_word_bytes + spec.weight_word_bytes)
-    sums = spec.lanes_m * (
-        2 + spec.lanes_n * (spec.group_sum_bits + 2 * spec.accumulator_bits)
-    )
+    sums = spec.lanes_m * (2 + spec.lanes_n * (spec.group_sum_bits + 2 * spec.accumulator_bits))
     return spec.lanes_m * row_registers(spec) + beside + operands + sums + 1
 
 

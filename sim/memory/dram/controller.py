@@ -122,7 +122,11 @@ class _Channel:
 
     def __init__(self, technology, banks, rows, writes, queue_depth, record):
         self.clocks = Clocks.of(technology)
-        self.banks, self.rows, self.writes = list(banks), list(rows), [int(write) for write in writes]
+        self.banks, self.rows, self.writes = (
+            list(banks),
+            list(rows),
+            [int(write) for write in writes],
+        )
         self.dual = technology.dual_command
         self.activate = technology.activate_clocks
         self.groups, self.in_group = technology.bank_groups, technology.banks_per_group

@@ -1,0 +1,1 @@
+"""Command-level simulation of one DRAM channel."""

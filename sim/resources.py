@@ -1,0 +1,391 @@
+"""FPGA resources of a design: RAM blocks and multipliers counted, look-up tables estimated.
+
+RAMs, multipliers and registers are those of the generated RTL, derived from the design with the
+RTL's own formulas (hwgen/memory/buffer.py, hwgen/engines, hwgen/control);
+tests/test_resources.py compares them with the netlist. Look-up tables are an estimate from the
+structure: one a bit of an adder or of a 2:1 to 4:1 multiplexer. No synthesis tool is run.
+"""
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from math import ceil
+
+from designs.errors import InputError
+from designs.fpga import FpgaDevice, load_device
+from designs.spec import INSTRUCTION_BYTES, Design
+from sim.area import buffer_ports
+from sim.units import UNIT_COSTS, Logic
+
+__all__ = [
+    "Fit",
+    "Ram",
+    "check_device",
+    "dsp_blocks",
+    "fits",
+    "queues",
+    "ram_blocks",
+    "rams",
+    "registers",
+]
+
+_AMD_SHAPES = ((512, 72), (1024, 36), (2048, 18), (4096, 9), (8192, 4), (16384, 2), (32768, 1))
+"""Depth and width of a 36 Kb block RAM with one read and one write port (AMD UG573)."""
+
+_AMD_HALF_SHAPES = ((512, 36), (1024, 18), (2048, 9), (4096, 4), (8192, 2), (16384, 1))
+"""The same of its 18 Kb half (AMD UG573)."""
+
+_INTEL_SHAPES = ((512, 40), (1024, 20), (2048, 10))
+"""Depth and width of an M20K with one read and one write port (Intel, embedded memory guide)."""
+
+_URAM_DEPTH, _URAM_WIDTH = 4096, 72
+"""UltraRAM: 288 Kb, 4096 x 72 (AMD UG573)."""
+
+_LUT_RAM_DEPTH = {"amd": 64, "intel": 32}
+"""Deepest RAM that goes into look-up tables: one RAM64M8 (AMD UG574) or MLAB (Intel) deep."""
+
+_CONTROL_REGISTERS = {"control port": 874, "load engine": 81, "compute engine": 505, "tokens": 32}
+"""Register bits of the parts that no field of the design changes, counted in the netlist."""
+
+_DESCRIPTOR_BITS = 35
+"""One pass: two tile numbers of 16 bits and three flags (hwgen/engines/compute.py)."""
+
+_LOAD_TRANSFER_BITS = 51
+"""One load in flight: buffer, line, lines and token (hwgen/engines/load.py)."""
+
+_BURST_BITS = 40
+"""A request: 32 bits of line, 8 of length (hwgen/memory/striped.py)."""
+
+_STORE_REGISTERS = 196
+"""Store engine without its address and its count of bursts, counted in the netlist."""
+
+
+@dataclass(frozen=True)
+class Ram:
+    """Equal RAMs of the generated RTL, each one instance of ``silicast_ram``.
+
+    Attributes
+    ----------
+    owner : str
+        Buffer or engine they belong to.
+    width, depth : int
+        Bits of a word, and words.
+    count : int
+        How many.
+    """
+
+    owner: str
+    width: int
+    depth: int
+    count: int
+
+
+@dataclass(frozen=True)
+class Fit:
+    """A design against a device.
+
+    Attributes
+    ----------
+    device : str
+        Name of the device.
+    used, available, shell, free : mapping of str to float
+        By resource; ``free`` is ``available`` less ``shell``. A resource that is not modelled has
+        no entry in ``used``.
+    estimated : tuple of str
+        Resources in ``used`` that are estimates rather than counts.
+    in_uram : tuple of str
+        Owners of RAMs put into UltraRAM because block RAM would not hold them; the RTL needs a
+        ``ram_style`` attribute for that.
+    problems : tuple of str
+        Resources that do not fit, and by how much.
+    not_modelled : mapping of str to str
+        What ``used`` leaves out, and why.
+    """
+
+    device: str
+    used: Mapping[str, float]
+    available: Mapping[str, float]
+    shell: Mapping[str, float]
+    free: Mapping[str, float]
+    estimated: tuple[str, ...]
+    in_uram: tuple[str, ...]
+    problems: tuple[str, ...]
+    not_modelled: Mapping[str, str] = field(default_factory=dict)
+
+
+# What the RTL is made of ---------------------------------------------------------------------
+
+
+def _buffer(owner: str, write_bytes: int, read_bytes: int, capacity_bytes: int) -> Ram:
+    """The banks of one buffer: as wide as its narrower side."""
+    wide, narrow = max(write_bytes, read_bytes), min(write_bytes, read_bytes)
+    return Ram(owner, 8 * narrow, max(2, capacity_bytes // wide), wide // narrow)
+
+
+def _port_widths(design: Design) -> dict[str, tuple[int, int, int]]:
+    """Write bytes, read bytes and capacity of every buffer of the RTL."""
+    unit, sizes, line = design.unit, design.buffers, design.line_bytes
+    ring = design.control.fetch_blocks * design.fetch_block_bytes
+    return {
+        "fetch": (line, INSTRUCTION_BYTES, ring),
+        "activation": (line, unit.activation_word_bytes, sizes.activation_bytes),
+        "weight": (line, unit.weight_word_bytes, sizes.weight_bytes),
+        "scale": (line, unit.scale_word_bytes, sizes.scale_bytes),
+        "output": (design.tile_lines * line, line, sizes.output_bytes),
+    }
+
+
+def rams(design: Design) -> tuple[Ram, ...]:
+    """Every RAM of one core.
+
+    For a published array, which has no RTL, one RAM a buffer with the buffer's wider port: what
+    is needed at least.
+    """
+    if design.unit.simulated_only:
+        return tuple(
+            Ram(
+                port.buffer,
+                min(port.port_bits, 8 * port.capacity_bytes),
+                max(2, ceil(8 * port.capacity_bytes / port.port_bits)),
+                1,
+            )
+            for port in buffer_ports(design)
+        )
+    unit = design.unit
+    sums = unit.lanes_m * unit.lanes_n * unit.accumulator_bits
+    partial = Ram("partial", sums, max(2, design.partial_tiles), 1)
+    return (*(_buffer(name, *widths) for name, widths in _port_widths(design).items()), partial)
+
+
+def queues(design: Design) -> tuple[tuple[int, int], ...]:
+    """Width and depth of every queue of one core of the RTL; they are made of look-up tables."""
+    instruction = (8 * INSTRUCTION_BYTES, design.control.queue_depth)
+    passes = 1 << (design.unit.latency + 4).bit_length()
+    return (
+        *(instruction,) * 3,
+        (_LOAD_TRANSFER_BITS, design.control.loads_in_flight),
+        (1, design.dram.max_outstanding_reads),
+        (_DESCRIPTOR_BITS, passes),
+    )
+
+
+def _clog2(value: int) -> int:
+    return (value - 1).bit_length()
+
+
+def registers(design: Design) -> dict[str, int]:
+    """Register bits of one core of the RTL outside its unit, by part."""
+    dram, control, line = design.dram, design.control, 8 * design.line_bytes
+    sums = design.unit.lanes_m * design.unit.lanes_n * design.unit.accumulator_bits
+    lines = control.fetch_blocks * design.fetch_block_lines
+    instructions = control.fetch_blocks * design.fetch_block_instructions
+    selects = sum(
+        _clog2(write // read) for write, read, _ in _port_widths(design).values() if write > read
+    )
+    return {
+        **_CONTROL_REGISTERS,
+        "fetch": 67  # line and blocks left, 32 bits each, and three flags
+        + control.fetch_blocks.bit_length()
+        + _clog2(2 * lines)
+        + _clog2(2 * instructions)
+        + _clog2(design.fetch_block_instructions),
+        "store engine": _STORE_REGISTERS
+        + _clog2(design.buffers.output_bytes // design.line_bytes)
+        + dram.max_outstanding_writes.bit_length(),
+        "memory": 2 * _BURST_BITS + line + 1 + 3 * dram.channels,
+        "accumulate": 2 * sums + 2 + 16 + _DESCRIPTOR_BITS,
+        "buffers": selects,
+        "queues": sum(depth.bit_length() + 2 * _clog2(depth) for _, depth in queues(design)),
+    }
+
+
+# Into blocks ---------------------------------------------------------------------------------
+
+
+def ram_blocks(vendor: str, width: int, depth: int) -> float:
+    """Block RAMs of one RAM with one read and one write port, the shape that needs fewest.
+
+    Parameters
+    ----------
+    vendor : str
+        ``amd``: 36 Kb blocks, halves counted 0.5. ``intel``: M20K.
+    width, depth : int
+        Of the RAM.
+
+    Examples
+    --------
+    >>> ram_blocks("amd", 72, 512), ram_blocks("amd", 36, 512), ram_blocks("amd", 2048, 1024)
+    (1.0, 0.5, 57.0)
+    """
+
+    def blocks(shapes: tuple[tuple[int, int], ...]) -> int:
+        return min(ceil(width / bits) * ceil(depth / words) for words, bits in shapes)
+
+    if vendor == "intel":
+        return float(blocks(_INTEL_SHAPES))
+    return min(float(blocks(_AMD_SHAPES)), 0.5 * blocks(_AMD_HALF_SHAPES))
+
+
+def _uram_blocks(ram: Ram) -> int:
+    return ram.count * ceil(ram.width / _URAM_WIDTH) * ceil(ram.depth / _URAM_DEPTH)
+
+
+def _lut_ram(vendor: str, width: int, depth: int) -> int:
+    """Look-up tables (AMD) or memory ALMs (Intel) of a small RAM.
+
+    AMD UG574: eight look-up tables of a slice hold 14 bits of 32 words or 7 bits of 64, with one
+    write and one read port. Intel: an MLAB of ten ALMs holds 20 bits of 32 words.
+    """
+    if vendor == "intel":
+        return 10 * ceil(width / 20) * ceil(depth / 32)
+    if depth <= 32:
+        return 8 * ceil(width / 14)
+    return 8 * ceil(width / 7) * ceil(depth / 64)
+
+
+def dsp_blocks(device: FpgaDevice, multipliers: tuple[tuple[int, int, int], ...]) -> int:
+    """DSP blocks of signed multipliers given as (width, width, count).
+
+    A wider operand than the block's is cut: every further block takes one bit less than its port,
+    since only the top part is signed.
+    """
+    wide, narrow = max(device.multiplier_bits), min(device.multiplier_bits)
+    halves = 0
+    for first, second, count in multipliers:
+        long, short = max(first, second), min(first, second)
+        parts = max(1, ceil((long - 1) / (wide - 1))) * max(1, ceil((short - 1) / (narrow - 1)))
+        halves += parts * count
+    return ceil(halves / device.multipliers_per_dsp)
+
+
+def _multiplexers(design: Design) -> int:
+    """Look-up tables of the read side of buffers that are written wider than read."""
+    return sum(
+        8 * read * ceil(write // read / 4)
+        for write, read, _ in _port_widths(design).values()
+        if write > read
+    )
+
+
+# Against a device ----------------------------------------------------------------------------
+
+
+def _memories(design: Design, device: FpgaDevice) -> tuple[dict[str, float], list[str], int, int]:
+    """Blocks by resource, owners moved to UltraRAM, look-up tables and registers of small RAMs."""
+    block, cores = device.ram_block, design.cores.count
+    large: list[Ram] = []
+    small_luts = small_registers = 0
+    for ram in rams(design):
+        if ram.depth <= _LUT_RAM_DEPTH[device.vendor]:
+            small_luts += ram.count * _lut_ram(device.vendor, ram.width, ram.depth)
+            small_registers += ram.count * ram.width  # the registered output
+        else:
+            large.append(ram)
+    cost = {ram: ram.count * ram_blocks(device.vendor, ram.width, ram.depth) for ram in large}
+    used = {block: cores * sum(cost.values())}
+    moved: list[str] = []
+    if device.vendor == "amd":
+        used["uram"] = 0
+        free = device.resources["uram"].free
+        for ram in sorted(large, key=lambda r: (-cost[r] / _uram_blocks(r), r.owner)):
+            needed = cores * _uram_blocks(ram)
+            if used[block] <= device.resources[block].free or used["uram"] + needed > free:
+                continue
+            used[block] -= cores * cost[ram]
+            used["uram"] += needed
+            moved.append(ram.owner)
+    return used, moved, small_luts, small_registers
+
+
+def fits(design: Design) -> Fit:
+    """Resources of the design on the device it names.
+
+    Raises
+    ------
+    InputError
+        The design names no device, or the device file is wrong.
+    ValueError
+        The unit's kind has no costs.
+    """
+    if design.silicon.device is None:
+        raise InputError("design", "silicon.device", None, "the name of an FPGA device")
+    device = load_device(design.silicon.device)
+    cores, unit = design.cores.count, design.unit
+    used, moved, small_luts, small_registers = _memories(design, device)
+    logic = UNIT_COSTS[unit.kind].logic(design)
+    left_out: dict[str, str] = {"packing of INT8 products": "one product a multiplier is counted"}
+    if isinstance(logic, Logic):
+        # The store engine multiplies tiles by lines, both of 16 unsigned bits; and the tile's
+        # first line by a power of two, which is wires.
+        multipliers = (*logic.multipliers, (17, 17, 1))
+        used["dsp"] = cores * dsp_blocks(device, multipliers)
+        outside = registers(design)
+        ff = logic.ff + sum(outside.values()) + small_registers
+        queue_luts = sum(_lut_ram(device.vendor, *queue) for queue in queues(design))
+        sums = unit.lanes_m * unit.lanes_n * unit.accumulator_bits
+        # Control: one look-up table a register bit, the usual density of counters and decoders.
+        control = sum(outside[name] for name in (*_CONTROL_REGISTERS, "fetch", "store engine"))
+        lut = logic.lut + sums + control + _multiplexers(design)
+        used["ff"] = cores * ff
+        if device.vendor == "amd":
+            used["lut"] = cores * (lut + queue_luts + small_luts)
+        else:
+            # Two adder bits or two small functions, and four registers, an ALM.
+            used["alm"] = cores * (max(ceil(lut / 2), ceil(ff / 4)) + queue_luts + small_luts)
+    else:
+        each = getattr(unit, "dsp_per_element", 0)
+        if each:
+            used["dsp"] = cores * unit.pes * each  # type: ignore[attr-defined]
+        else:
+            left_out["dsp"] = "unit.dsp_per_element is 0: no DSP blocks are known"
+        left_out["look-up tables and registers"] = logic.reason
+        left_out["RAM banks"] = "a published array has no RTL: one RAM a buffer, the least there is"
+    if design.vector is not None:
+        left_out["vector engine"] = "it has no RTL yet"
+    available = {name: float(item.count) for name, item in device.resources.items()}
+    shell = {name: float(item.shell) for name, item in device.resources.items()}
+    free = {name: item.free for name, item in device.resources.items()}
+    problems = tuple(
+        f"{name}: {used[name]:g} used, {free[name]:g} free, {used[name] - free[name]:g} too many"
+        for name in device.resources
+        if used.get(name, 0) > free[name]
+    )
+    return Fit(
+        device=device.name,
+        used={name: used[name] for name in device.resources if name in used},
+        available=available,
+        shell=shell,
+        free=free,
+        estimated=tuple(name for name in ("lut", "alm") if name in used),
+        in_uram=tuple(sorted(Counter(moved))),
+        problems=problems,
+        not_modelled=left_out,
+    )
+
+
+def check_device(design: Design) -> Fit | None:
+    """The fit on the design's device; None without one.
+
+    Too few look-up tables or DSP blocks are among the `Fit.problems`: the first is an estimate,
+    and products may be made of look-up tables. Too few RAM blocks cannot be helped.
+
+    Raises
+    ------
+    InputError
+        The buffers need more RAM blocks than the device has free.
+    """
+    if design.silicon.device is None:
+        return None
+    fit = fits(design)
+    for name, what in (("bram36", "BRAM36"), ("m20k", "M20K")):
+        if fit.used.get(name, 0) > fit.free.get(name, 0):
+            used, free = fit.used[name], fit.free[name]
+            largest = max(rams(design), key=lambda ram: ram.width * ram.depth * ram.count)
+            raise InputError(
+                "design",
+                "silicon.device",
+                design.silicon.device,
+                f"a device with {used:g} {what} free: it has {free:g}, {used - free:g} too few; "
+                f"the {largest.owner} buffer is the largest",
+            )
+    return fit

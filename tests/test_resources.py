@@ -1,0 +1,207 @@
+"""FPGA resources: what is counted is what the netlist has."""
+
+import re
+from collections import Counter
+from dataclasses import replace
+
+import pytest
+
+from designs.errors import InputError
+from designs.files import load_design
+from designs.fpga import device_names, load_device
+from designs.parts import Cores, Silicon
+from designs.spec import Buffers, Control, Design
+from designs.units import ArraySpec
+from hwgen.accelerator import Accelerator
+from sim.resources import check_device, dsp_blocks, fits, ram_blocks, rams, registers
+from sim.units.dense import unit_registers
+
+_TINY = load_design("dense-int8-tiny")
+
+
+def _design(unit: dict, dram: dict, **parts) -> Design:
+    dram = {"technology": "ideal", **dram}
+    return replace(
+        _TINY, unit=replace(_TINY.unit, **unit), dram=replace(_TINY.dram, **dram), **parts
+    )
+
+
+DESIGNS = {
+    "tiny": _TINY,
+    "two channels, shallow queues": _design(
+        {"lanes_m": 1, "lanes_n": 4, "lanes_k": 4},
+        {
+            "channels": 2,
+            "data_bytes": 8,
+            "bandwidth_bytes_per_second": 350_000_000,
+            "max_outstanding_reads": 2,
+            "max_outstanding_writes": 1,
+            "max_burst_beats": 32,
+        },
+        control=Control(2, 2, 2),
+        buffers=Buffers(8192, 4096, 512, 512, 1024),
+    ),
+    "a line wider than every word, 4 bits only": _design(
+        {"lanes_m": 4, "lanes_n": 4, "lanes_k": 16, "weight_bits": (4,)},
+        {
+            "channels": 4,
+            "data_bytes": 32,
+            "bandwidth_bytes_per_second": 3_200_000_000,
+            "max_burst_beats": 128,
+        },
+        control=Control(4, 2, 4),
+        buffers=Buffers(32768, 32768, 4096, 16384, 8192),
+    ),
+    "one product a dot, 8 bits only": _design(
+        {"lanes_m": 1, "lanes_n": 16, "lanes_k": 1, "weight_bits": (8,)},
+        {"max_burst_beats": 16},
+    ),
+}
+
+
+def _netlist(design: Design) -> tuple[Counter, Counter, Counter]:
+    """RAMs (width, depth), multipliers (width, width) and register bits a module."""
+    from amaranth.back import rtlil
+
+    text = rtlil.convert(Accelerator(design), name="top", emit_src=False)
+    found, products, bits = Counter(), Counter(), Counter()
+    module, kind, parameters = "", "", {}
+    for line in map(str.strip, text.splitlines()):
+        if line.startswith("module "):
+            module = line.split()[1].removeprefix("\\top").removeprefix(".")
+        elif line.startswith("cell "):
+            kind, parameters = line.split()[1], {}
+        elif setting := re.match(r"parameter (?:signed )?\\(\w+) (\d+)$", line):
+            parameters[setting[1]] = int(setting[2])
+        elif line == "end" and kind:
+            if kind == "\\silicast_ram":
+                found[parameters["WIDTH"], parameters["DEPTH"]] += 1
+            elif kind == "$mul":
+                products[module, parameters["A_WIDTH"], parameters["B_WIDTH"]] += 1
+            elif kind in ("$dff", "$dffe", "$sdff", "$sdffe"):
+                bits[module] += parameters["WIDTH"]
+            kind = ""
+    return found, products, bits
+
+
+@pytest.fixture(scope="module")
+def netlists() -> dict[str, tuple[Counter, Counter, Counter]]:
+    return {name: _netlist(design) for name, design in DESIGNS.items()}
+
+
+@pytest.mark.parametrize("name", DESIGNS)
+def test_rams_are_those_of_the_netlist(name: str, netlists) -> None:
+    ours: Counter = Counter()
+    for ram in rams(DESIGNS[name]):
+        ours[ram.width, ram.depth] += ram.count
+    assert ours == netlists[name][0]
+
+
+@pytest.mark.parametrize("name", DESIGNS)
+def test_registers_are_those_of_the_netlist(name: str, netlists) -> None:
+    design, bits = DESIGNS[name], netlists[name][2]
+    in_unit = sum(count for module, count in bits.items() if module.startswith("unit"))
+    assert unit_registers(design.unit) == in_unit
+    parts = registers(design)
+    assert sum(parts.values()) == bits.total() - in_unit
+    assert parts["accumulate"] == bits["accumulate"]
+    assert parts["store engine"] == bits["store"]
+    assert parts["fetch"] == bits["fetch"]
+
+
+@pytest.mark.parametrize("name", DESIGNS)
+def test_multipliers_are_those_of_the_netlist(name: str, netlists) -> None:
+    unit, products = DESIGNS[name].unit, netlists[name][1]
+    rows = sum(count for (module, *_), count in products.items() if ".row_" in module)
+    assert rows == unit.macs
+    scaling = products["unit", unit.group_sum_bits, 9]
+    assert scaling == unit.lanes_m * unit.lanes_n
+    assert products["store", 16, 16] == 1
+
+
+@pytest.mark.parametrize(
+    ("vendor", "width", "depth", "blocks"),
+    [
+        ("amd", 72, 512, 1.0),
+        ("amd", 73, 512, 1.5),  # two 36-bit halves and one more
+        ("amd", 18, 1024, 0.5),
+        ("amd", 256, 2048, 14.5),  # 15 x 18 bits of 2048, or 29 halves of 9 bits
+        ("amd", 1, 32768, 1.0),
+        ("intel", 40, 512, 1.0),
+        ("intel", 41, 512, 2.0),
+        ("intel", 20, 1024, 1.0),
+    ],
+)
+def test_ram_blocks(vendor: str, width: int, depth: int, blocks: float) -> None:
+    assert ram_blocks(vendor, width, depth) == blocks
+
+
+def test_dsp_blocks() -> None:
+    amd, intel = load_device("u280"), load_device("d5005")
+    assert dsp_blocks(amd, ((8, 8, 100),)) == 100  # no packing of two
+    assert dsp_blocks(amd, ((27, 18, 1),)) == 1
+    assert dsp_blocks(amd, ((31, 9, 4),)) == 8  # 26 bits below, the rest above
+    assert dsp_blocks(intel, ((8, 8, 101),)) == 51
+
+
+def _on(device: str, name: str = "dense-int8", **changes) -> Design:
+    return replace(load_design(name), silicon=Silicon(device=device), **changes)
+
+
+def test_known_design_on_a_known_device() -> None:
+    fit = fits(_on("u280"))
+    found = rams(_on("u280"))
+    blocks = {r.owner: r.count * ram_blocks("amd", r.width, r.depth) for r in found}
+    assert blocks["activation"] == 116
+    assert blocks["weight"] == 114
+    assert fit.used["bram36"] == sum(v for k, v in blocks.items() if k != "fetch")  # 4 words deep
+    assert fit.used["dsp"] == 1024 + 2 * 64 + 1
+    assert fit.free["bram36"] == 2016 - 195.5
+    assert fit.problems == ()
+    assert fit.estimated == ("lut",)
+    assert fit.not_modelled
+
+
+def test_every_device_loads_with_sources() -> None:
+    assert {"u280", "vhk158", "kv260", "zcu102", "d5005"} <= set(device_names())
+    for name in device_names():
+        device = load_device(name)
+        assert all(item.source for item in device.resources.values())
+        fits(_on(name, "dense-int8-tiny"))
+    assert load_device("vhk158").recalled
+    assert not load_device("u280").recalled
+
+
+def test_too_little_block_ram_is_refused_with_the_shortfall() -> None:
+    fit = fits(_on("kv260"))
+    short = fit.used["bram36"] - fit.free["bram36"]
+    assert short > 0
+    with pytest.raises(InputError, match=rf"silicon\.device.*'kv260'.*BRAM36.*{short:g} too few"):
+        check_device(_on("kv260"))
+    assert check_device(load_design("dense-int8")) is None
+    assert check_device(_on("u280")) == fits(_on("u280"))
+
+
+def test_cores_multiply_and_ultra_ram_takes_over() -> None:
+    one, four = fits(_on("u280")), fits(_on("u280", cores=Cores(4, 0, 10**9)))
+    assert four.used["dsp"] == 4 * one.used["dsp"]
+    assert four.used["bram36"] + four.used["uram"] > one.used["bram36"]
+    many = fits(_on("u280", cores=Cores(8, 0, 10**9)))
+    assert many.in_uram
+    assert many.used["bram36"] <= many.free["bram36"]
+    assert many.used["uram"] <= many.free["uram"]
+    assert any(problem.startswith("dsp") for problem in many.problems)
+
+
+def test_array_reports_what_is_known() -> None:
+    unit = ArraySpec(16, 16, 4, (4, 8), 32768, pe="bitmod-pe", latency_cycles=8, dsp_per_element=3)
+    fit = fits(_on("u280", unit=unit))
+    assert fit.used["dsp"] == 256 * 3
+    assert "lut" not in fit.used
+    assert "look-up tables and registers" in fit.not_modelled
+    assert "dsp" in fits(_on("u280", unit=replace(unit, dsp_per_element=0))).not_modelled
+
+
+def test_wrong_device() -> None:
+    with pytest.raises(InputError, match=r"silicon\.device.*u280"):
+        fits(_on("u250"))
