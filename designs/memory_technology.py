@@ -192,7 +192,7 @@ class MemoryTechnology:
     address_mapping : str
         Order of the address fields, most significant first: see `address_fields`.
     queue_depth : int
-        Requests that wait at the controller; it takes them up when the queue of their bank has room.
+        Requests that wait at the controller until the queue of their bank has room.
     bank_queue_depth : int
         Requests of one bank that the scheduler sees at a time.
     dual_command : bool

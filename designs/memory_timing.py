@@ -289,7 +289,10 @@ def sequential_fraction(timing: MemoryTiming) -> float:
     region = timing.region_lines * timing.beat_units
     reopen = timing.open + timing.read_lead
     if timing.bank_sets > 1:
-        lost: float = timing.close + timing.open - timing.queue
+        # Regions that come first after a refresh find their set closed already.
+        again = max(0.0, 1 - timing.bank_sets * region / timing.refresh_interval)
+        lost = max(0, timing.open - timing.queue) * (1 - again)
+        lost += max(0, timing.close + timing.open - timing.queue) * again
     else:
         lost = max(timing.read_release, timing.row_hold - reopen - region) + timing.close + reopen
     row_cycle = timing.row_hold + timing.close

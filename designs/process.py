@@ -8,11 +8,11 @@ import dataclasses
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cache
-from math import isfinite
 from pathlib import Path
 
+from designs.elements import Constant, Element, Link, LogicLeakage, carried, node, number
 from designs.errors import InputError
-from designs.scaling import NODES, NOMINAL_VOLTS, RULE, area_factor, energy_factor
+from designs.scaling import NODES, NOMINAL_VOLTS, area_factor, energy_factor
 from designs.sram import SramTable
 from designs.tables import named_file, parse_toml, structure
 
@@ -32,155 +32,6 @@ _LIBRARY = Path(__file__).parent / "technology" / "process"
 _LEAKAGE_UNSCALED = "the scaling rule has none; figures with leakage are those of 28nm and 45nm"
 
 
-def _number(name: str, value: float, low: float, high: float) -> None:
-    if not isfinite(value) or not low <= value <= high:
-        raise InputError("process", name, value, f"a number from {low:g} to {high:g}")
-
-
-def _node(name: str, nanometres: float, volts: float) -> None:
-    _number(f"{name}nanometres", nanometres, NODES[0], NODES[-1])
-    _number(f"{name}volts", volts, 0.5, 1.2)
-
-
-def _carried(nanometres: float, volts: float, energy: float, area: float) -> str:
-    """How a figure came from another node, for reports."""
-    return f"{nanometres:g} nm, {volts:g} V: energy x {energy:.4g}, area x {area:.4g} ({RULE})"
-
-
-@dataclass(frozen=True)
-class Constant:
-    """One number behind a result, for reports.
-
-    Attributes
-    ----------
-    name : str
-        Dotted, e.g. ``element.fp16-mac.energy``.
-    value : float
-    unit : str
-    nanometres, volts : float or None
-        Node and supply the value holds at; None where it belongs to none.
-    source : str
-        Where the number comes from.
-    scaled : str
-        Empty, or how it was carried over from the source.
-    """
-
-    name: str
-    value: float
-    unit: str
-    nanometres: float | None
-    volts: float | None
-    source: str
-    scaled: str = ""
-
-
-@dataclass(frozen=True)
-class Element:
-    """A processing element, an operator or a register bit.
-
-    Parameters
-    ----------
-    name, description : str
-        What `Process.element` is asked for; what one of it does in one cycle.
-    nanometres, volts : float
-        Node and supply of the figures.
-    picojoules : float
-        One cycle in which it works.
-    square_micrometres : float
-        Cell area.
-    source : str
-        Where the two figures come from.
-    includes_leakage : bool
-        The energy is a synthesis report's total power over its clock, so it holds the leakage of
-        the cycle; otherwise it is switching energy alone.
-    encoder : str
-        Name of the element that recodes operands for it, one each; empty without.
-    scaled_from : str
-        Empty, or the node the figures were carried over from.
-    """
-
-    name: str
-    description: str
-    nanometres: float
-    volts: float
-    picojoules: float
-    square_micrometres: float
-    source: str
-    includes_leakage: bool = False
-    encoder: str = ""
-    scaled_from: str = ""
-
-    def __post_init__(self) -> None:
-        where = f"elements.{self.name}."
-        _node(where, self.nanometres, self.volts)
-        _number(f"{where}picojoules", self.picojoules, 1e-6, 1e6)
-        _number(f"{where}square_micrometres", self.square_micrometres, 1e-6, 1e9)
-        if not self.source:
-            raise InputError(
-                "process", f"{where}source", self.source, "where the figures come from"
-            )
-
-    def at(self, nanometres: float, volts: float) -> "Element":
-        """The element carried over to another node and supply; itself when they are equal."""
-        if (nanometres, volts) == (self.nanometres, self.volts):
-            return self
-        energy = energy_factor(self.nanometres, self.volts, nanometres, volts)
-        area = area_factor(self.nanometres, nanometres)
-        return dataclasses.replace(
-            self,
-            nanometres=nanometres,
-            volts=volts,
-            picojoules=self.picojoules * energy,
-            square_micrometres=self.square_micrometres * area,
-            scaled_from=_carried(self.nanometres, self.volts, energy, area),
-        )
-
-
-@dataclass(frozen=True)
-class LogicLeakage:
-    """Leakage of powered logic, clocked or not.
-
-    Parameters
-    ----------
-    milliwatts_per_square_millimetre : float
-        Of cell area.
-    nanometres : float
-        Node of the figure; it is used as it is at the node of the file.
-    source : str
-        Where it comes from.
-    """
-
-    milliwatts_per_square_millimetre: float
-    nanometres: float
-    source: str
-
-    def __post_init__(self) -> None:
-        name = "leakage.milliwatts_per_square_millimetre"
-        _number(name, self.milliwatts_per_square_millimetre, 1e-6, 1e4)
-
-
-@dataclass(frozen=True)
-class Link:
-    """What a bit costs between two cores.
-
-    Parameters
-    ----------
-    picojoules_per_bit : float
-        Sender, wires and receiver.
-    nanometres : float
-        Node of the figure; links are not scaled with logic.
-    source : str
-        Where it comes from.
-    """
-
-    picojoules_per_bit: float
-    nanometres: float
-    source: str
-
-    def __post_init__(self) -> None:
-        _number("link.picojoules_per_bit", self.picojoules_per_bit, 1e-6, 1e6)
-
-
 @dataclass(frozen=True)
 class _File:
     """A process file: whole, or a node whose elements are those of another file."""
@@ -197,7 +48,7 @@ class _File:
     scaled_from: str | None = None
 
     def __post_init__(self) -> None:
-        _node("", self.nanometres, self.volts)
+        node("", self.nanometres, self.volts)
         if self.scaled_from is not None and (self.sram or self.elements or self.elements_of):
             allowed = "no elements and no sram beside it"
             raise InputError("process", "scaled_from", self.scaled_from, allowed)
@@ -348,17 +199,17 @@ def scaled(
     InputError
         The node is outside the rule, or the supply is needed.
     """
-    _number("nanometres", nanometres, NODES[0], NODES[-1])
+    number("nanometres", nanometres, NODES[0], NODES[-1])
     if volts is None:
         if nanometres not in NOMINAL_VOLTS:
             known = ", ".join(str(node) for node in NOMINAL_VOLTS)
             raise InputError("process", "volts", None, f"a supply, except at {known} nm")
         volts = NOMINAL_VOLTS[int(nanometres)]
-    _node("", nanometres, volts)
+    node("", nanometres, volts)
     sram = process.sram
     energy = energy_factor(sram.nanometres, sram.volts, nanometres, volts)
     area = area_factor(sram.nanometres, nanometres)
-    origin = _carried(sram.nanometres, sram.volts, energy, area)
+    origin = carried(sram.nanometres, sram.volts, energy, area)
     return Process(
         name=name or f"{nanometres:g}nm",
         description=f"{process.name} carried over to {nanometres:g} nm, {volts:g} V",

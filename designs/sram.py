@@ -7,6 +7,7 @@ from math import exp, isfinite, log
 
 from designs.checks import integer, text
 from designs.errors import InputError
+from designs.scaling import NODES
 
 __all__ = ["SramFigure", "SramRow", "SramTable"]
 
@@ -125,6 +126,14 @@ class SramTable:
     scaled_from: str = ""
 
     def __post_init__(self) -> None:
+        for name, low, high in (
+            ("nanometres", NODES[0], NODES[-1]),
+            ("volts", 0.5, 1.2),
+            ("kelvin", 200, 500),
+        ):
+            if not low <= getattr(self, name) <= high:
+                allowed = f"a number from {low} to {high}"
+                raise InputError("process", f"sram.{name}", getattr(self, name), allowed)
         integer("sram.banks", self.banks, 1, 1024)
         text("sram.cell", self.cell)
         if not self.source:

@@ -73,7 +73,8 @@ def resolve_model(name_or_path: str | Path) -> ResolvedModel:
     """
     source = str(name_or_path)
     names = list_models()
-    allowed = f"{', '.join(names)}, a Hugging Face config.json or a .gguf file"
+    files = "a Hugging Face config.json, a .gguf file or (to simulate) an .onnx file"
+    allowed = f"{', '.join(names)}; or {files}"
     if not source or "\0" in source:
         raise InputError("model", "", source, allowed)
     if source in names:
@@ -84,6 +85,8 @@ def resolve_model(name_or_path: str | Path) -> ResolvedModel:
         return ResolvedModel(read_gguf_structure(path), source, path)
     if path.suffix.lower() == ".json":
         return ResolvedModel(read_config(path), source)
+    if path.suffix.lower() == ".onnx":
+        raise InputError("model", "", source, "a model with weights here; .onnx can be simulated")
     if (path / "config.json").is_file():
         return ResolvedModel(read_config(path / "config.json"), source)
     raise InputError("model", "", source, allowed)

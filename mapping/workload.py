@@ -206,7 +206,8 @@ def phase_work(graph: networkx.DiGraph, phase: Phase, all_logits: bool = False) 
     """
     result: list[Work] = []
     for name, operator, layers in _shared(graph):
-        rows = phase.batch if operator.linear_kind == "lm_head" and not all_logits else phase.rows
+        logits = operator.linear_kind == "lm_head" or operator.name == "logit_softcap"
+        rows = phase.batch if logits and not all_logits else phase.rows
         if operator.kind == "linear":
             result.append(_linear(name, operator, layers, rows))
         elif operator.kind == "attention":
@@ -215,7 +216,7 @@ def phase_work(graph: networkx.DiGraph, phase: Phase, all_logits: bool = False) 
             result.append(Work(name, "embedding", "memory", layers, rows, operator.n))
         else:
             rows *= max(1, operator.experts_per_token)
-            operands = {"add": 2, "multiply": 2}.get(operator.kind, 1)
+            operands = max(1, graph.in_degree(operator.name))
             if operator.kind == "combine":
                 operands, rows = operator.experts_per_token, phase.rows
             work = Work(name, operator.kind, "vector", layers, rows, operator.n, operands=operands)
@@ -246,6 +247,16 @@ def _attention(name: str, operator: Operator, layers: int, phase: Phase) -> list
     seen = int(context.widest()[-1])
     pairs = context.pairs() * phase.batch * heads
     prefix = name.removesuffix("attention")
+    capped = operator.softcap is not None
+    softcap = Work(
+        f"{prefix}attention_softcap",
+        "softcap",
+        "vector",
+        layers,
+        phase.rows * heads,
+        seen,
+        context=context,
+    )
     return [
         Work(
             f"{prefix}kv_append",
@@ -268,6 +279,7 @@ def _attention(name: str, operator: Operator, layers: int, phase: Phase) -> list
             pairs * width,
             context=context,
         ),
+        *([softcap] if capped else []),
         Work(
             f"{prefix}softmax",
             "softmax",

@@ -31,6 +31,9 @@ def memory_map(spec: ModelSpec, design: Design, fmt: WeightFormat, tokens: int) 
     """
     if isinstance(tokens, bool) or not isinstance(tokens, int) or not 1 <= tokens <= MOST_TOKENS:
         raise InputError("compile", "tokens", tokens, f"an integer from 1 to {MOST_TOKENS}")
+    if spec.experts:
+        allowed = "0: programs of routed experts are not compiled yet, only simulated"
+        raise InputError(f"model {spec.name}", "experts", spec.experts, allowed)
     layers = [(shape.name, shape.n, shape.k) for shape in spec.linear_layers()]
     return ModelProgram(design, fmt, layers, tokens)
 

@@ -2,10 +2,13 @@
 
 from math import floor, isfinite, log10
 
-__all__ = ["ABSENT", "count", "exact", "percent", "quantity", "ratio", "seconds"]
+__all__ = ["ABSENT", "TIMES", "count", "exact", "percent", "plain", "quantity", "ratio", "seconds"]
 
-ABSENT = "–"  # noqa: RUF001 - the dash that stands for "no figure"
+ABSENT = "\u2013"
 """What stands where there is no figure."""
+
+TIMES = "\u00d7"
+"""The multiplication sign."""
 
 _SPACE = "\u202f"
 _PREFIXES = (
@@ -55,11 +58,16 @@ def quantity(value: float | None, unit: str, digits: int = 3) -> str:
     return f"{value:.{digits - 1}e}{_SPACE}{unit}"
 
 
+def plain(value: float | None, unit: str) -> str:
+    """A figure of a unit that takes no prefix, e.g. ``1,540 tokens/s``."""
+    if value is None or not isfinite(value):
+        return ABSENT
+    return f"{_digits(value, 3)}{_SPACE}{unit}"
+
+
 def seconds(value: float | None) -> str:
     """A time: prefixes below a second only, e.g. ``44.2 ms`` or ``5,400 s``."""
-    if value is not None and value >= 1:
-        return f"{_digits(value, 3)}{_SPACE}s"
-    return quantity(value, "s")
+    return plain(value, "s") if value is not None and value >= 1 else quantity(value, "s")
 
 
 def percent(share: float | None) -> str:
@@ -76,10 +84,10 @@ def percent(share: float | None) -> str:
 
 
 def ratio(value: float | None) -> str:
-    """A factor, e.g. ``1.04 x`` with a multiplication sign."""
+    """A factor, e.g. 1.04 and the multiplication sign."""
     if value is None or not isfinite(value):
         return ABSENT
-    return f"{_digits(value, 3)}{_SPACE}×"  # noqa: RUF001
+    return f"{_digits(value, 3)}{_SPACE}{TIMES}"
 
 
 def count(value: float | None) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from silicast.charts import REASON_COLOURS, Part, bar, colours
-from silicast.figures import ABSENT, count, percent, quantity, ratio, seconds
+from silicast.figures import ABSENT, TIMES, count, percent, plain, quantity, ratio, seconds
 from sim.attribution import REASONS
 from sim.results import ModelResult, OperatorResult, PhaseResult
 
@@ -81,7 +81,7 @@ def _card(result: ModelResult, name: str, phase: PhaseResult) -> dict[str, Any]:
     if name == "prefill":
         lead = (seconds(phase.seconds), "to the first token")
     else:
-        lead = (quantity(phase.tokens_per_second, "tokens/s"), "generated")
+        lead = (plain(phase.tokens_per_second, "tokens/s"), "generated")
     bandwidth = (
         f"{quantity(used, 'B/s')} used, {percent(used / roof.sustained_bytes_per_second)} of the "
         f"sustained {quantity(roof.sustained_bytes_per_second, 'B/s')}; "
@@ -126,17 +126,18 @@ def _card_figures(
     energy = phase.energy_joules
     rows = []
     if name == "prefill":
-        rate = quantity(phase.tokens_per_second, "tokens/s")
+        rate = plain(phase.tokens_per_second, "tokens/s")
         rows.append(("throughput", rate, "tokens of the prompts in a second"))
     else:
         each = seconds(phase.seconds / phase.passes)
         rows.append(("time of a pass", each, "between two tokens of a sequence, mean"))
-    rows.append(("time", seconds(phase.seconds), f"{count(phase.cycles)} cycles"))
+    total = quantity(phase.cycles, "\u202fcycles")
+    rows.append(("cycles", total, f"{count(phase.cycles)} in {seconds(phase.seconds)}"))
     rows.append(
         (
             "utilisation",
             percent(phase.utilization),
-            "of all multiply-accumulate lanes over all cycles",
+            "of all multiply-accumulate lanes and cycles",
         )
     )
     longer = "time over that of each operator on its roof"
@@ -174,8 +175,8 @@ def _verdict(result: ModelResult, name: str, phase: PhaseResult) -> str:
     waiting = f"{percent(waits[longest] / phase.cycles)} wait ({longest.replace('_', ' ')})"
     if used >= _MOSTLY:
         return (
-            f"Limited by DRAM bandwidth: {percent(used)} of what the memory sustains is used, "
-            f"and {percent(busy)} of the lanes."
+            f"Limited by DRAM bandwidth: {percent(used)} of what the memory sustains is used. "
+            f"Engines work in {percent(fed)} of the cycles, with {percent(busy)} of the lanes."
         )
     if busy >= _MOSTLY:
         return (
@@ -221,7 +222,8 @@ def time_section(result: ModelResult) -> list[dict[str, Any]]:
         longest = max(o.total_cycles for o in operators)
         rows = [
             {
-                "name": o.name,
+                "name": o.name.removeprefix("layers.*."),
+                "layers": f"{TIMES}{o.layers}" if o.layers > 1 else "",
                 "only": o.simulated_only,
                 "share": percent(o.total_cycles / phase.cycles),
                 "bar": _reason_bar(
@@ -254,46 +256,45 @@ def time_section(result: ModelResult) -> list[dict[str, Any]]:
 
 
 def operator_rows(result: ModelResult) -> list[dict[str, Any]]:
-    """Rows of the operator table: each cell a text and the number it sorts by."""
-    rows = []
-    for o in result.operators:
-        phase = result.phases[o.phase]
-        time = o.total_cycles / phase.cycles * phase.seconds if phase.cycles else 0.0
-        rate = o.total_dram_bytes / time if time else None
-        waits = {r: c for r, c in o.total_reasons.items() if r != "compute" and c}
-        wait = max(waits, key=lambda reason: waits[reason]) if waits else None
-        useful = o.compulsory_bytes / o.total_dram_bytes if o.total_dram_bytes else None
-        share = o.total_cycles / phase.cycles if phase.cycles else 0.0
-        rows.append(
-            {
-                "name": o.name,
-                "phase": o.phase,
-                "engine": o.engine,
-                "only": o.simulated_only,
-                "bound": o.bound,
-                "wait": (
-                    ABSENT
-                    if wait is None
-                    else f"{wait.replace('_', ' ')} {percent(waits[wait] / o.total_cycles)}"
-                ),
-                "cells": [
-                    (count(o.m), o.m),
-                    (count(o.n), o.n),
-                    (count(o.k), o.k),
-                    (count(o.products), o.products),
-                    (count(o.count), o.count),
-                    (count(o.cycles), o.cycles),
-                    (count(o.total_cycles), o.total_cycles),
-                    (percent(share), share),
-                    (percent(o.lane_occupancy), o.lane_occupancy),
-                    (quantity(o.total_dram_bytes, "B"), o.total_dram_bytes),
-                    (quantity(rate, "B/s"), rate),
-                    (percent(useful), useful),
-                    (quantity(o.energy_joules, "J"), o.energy_joules),
-                ],
-            }
-        )
-    return rows
+    """Rows of the operator table: each cell a text and the number it sorts by, None without one."""
+    return [_row(result.phases[o.phase], o) for o in result.operators]
+
+
+def _row(phase: PhaseResult, o: OperatorResult) -> dict[str, Any]:
+    share = o.total_cycles / phase.cycles if phase.cycles else 0.0
+    time = share * phase.seconds
+    rate = o.total_dram_bytes / time if time else None
+    useful = o.compulsory_bytes / o.total_dram_bytes if o.total_dram_bytes else None
+    waits = {reason: c for reason, c in o.total_reasons.items() if reason != "compute" and c}
+    wait = max(waits, key=lambda reason: waits[reason]) if waits else None
+    waiting = 0.0 if wait is None else waits[wait] / o.total_cycles
+    size = f" {TIMES} ".join(map(count, (o.m, o.n, o.k)))
+    # the bar is as wide as the share
+    line = bar([Part(o.phase, share, REASON_COLOURS["compute"], percent(share))], 1, "", height=3)
+    cells: list[tuple[Any, Any]] = [
+        (percent(share) + line, share),
+        (count(o.total_cycles), o.total_cycles),
+        (o.bound, o.bound),
+        ("none" if wait is None else f"{wait.replace('_', ' ')} {percent(waiting)}", waiting),
+        (percent(o.lane_occupancy), o.lane_occupancy),
+        (quantity(o.total_dram_bytes, "B"), o.total_dram_bytes),
+        (quantity(rate, "B/s"), rate),
+        (percent(useful), useful),
+        (quantity(o.energy_joules, "J"), o.energy_joules),
+        (count(o.cycles), o.cycles),
+        (count(o.count), o.count),
+        (size, o.m * o.n * o.k),
+        (count(o.products), o.products),
+        (o.engine, o.engine),
+    ]
+    return {
+        "name": o.name,
+        "phase": o.phase,
+        "engine": o.engine,
+        "only": o.simulated_only,
+        "share": share,
+        "cells": cells,
+    }
 
 
 # Bytes ------------------------------------------------------------------------------------------
@@ -332,7 +333,9 @@ def traffic_section(result: ModelResult) -> dict[str, Any]:
                 }
             )
         on_chip = "" if level in _LEVELS else " buffer"
-        rows.append({"level": _LEVELS.get(level, level.replace("_", " ") + on_chip), "cells": cells})
+        rows.append(
+            {"level": _LEVELS.get(level, level.replace("_", " ") + on_chip), "cells": cells}
+        )
     return {"phases": [_TITLES.get(name, name) for name in phases], "rows": rows}
 
 
@@ -346,9 +349,7 @@ def memory_section(result: ModelResult) -> dict[str, Any]:
         Part("KV cache", result.kv_cache_bytes, "#E69F00", ""),
     ]
     parts = [Part(p.name, p.value, p.colour, quantity(p.value, "B")) for p in parts]
-    rows = [
-        (part.name, part.colour, part.figure, percent(part.value / capacity)) for part in parts
-    ]
+    rows = [(part.name, part.colour, part.figure, percent(part.value / capacity)) for part in parts]
     if free >= 0:
         rows.append(("free", "", quantity(free, "B"), percent(free / capacity)))
     else:
@@ -424,8 +425,7 @@ def area_section(result: ModelResult) -> dict[str, Any]:
         {
             "name": _words(part),
             "colour": shades[part],
-            "text": "not modelled" if size is None else f"{quantity(size * 1e6, 'µm²')}",
-            "mm2": ABSENT if size is None else f"{size:,.4g}",
+            "text": "not modelled" if size is None else f"{size:,.4g}",
             "share": percent(None if size is None or not total else size / total),
         }
         for part, size in area.items()
@@ -455,9 +455,7 @@ def resource_section(result: ModelResult) -> list[dict[str, Any]] | None:
         parts = [Part("shell", shell, "#999999", count(shell))]
         if used is not None:
             fits = used <= free
-            parts.append(
-                Part("used", used, "#0072B2" if fits else "#D55E00", count(used))
-            )
+            parts.append(Part("used", used, "#0072B2" if fits else "#D55E00", count(used)))
         rows.append(
             {
                 "name": name.upper(),

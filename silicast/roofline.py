@@ -7,7 +7,7 @@ bus; both axes are logarithmic.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import ceil, floor, log10
+from math import ceil, floor, hypot, log10
 
 from markupsafe import Markup, escape
 
@@ -19,6 +19,7 @@ __all__ = ["Point", "points", "roofline"]
 _WIDTH, _HEIGHT = 960, 520
 _LEFT, _RIGHT, _TOP, _BOTTOM = 86, 20, 18, 56
 _SAME = 0.004  # points closer than this, in decades, are one
+_NEAR = 16.0  # points of a phase closer than this share a label
 _LETTER, _LINE = 6.4, 13  # width and height of a letter of 11 px, for placing labels
 
 
@@ -105,18 +106,29 @@ class _Axes:
         self.y = (floor(log10(min(up)) - 0.15), ceil(log10(max(up)) + 0.12))
 
     def across(self, intensity: float) -> float:
+        """Pixels from the left."""
         low, high = self.x
         span = _WIDTH - _LEFT - _RIGHT
         return _LEFT + span * (log10(intensity) - low) / (high - low)
 
     def up(self, rate: float) -> float:
+        """Pixels from the top."""
         low, high = self.y
         span = _HEIGHT - _TOP - _BOTTOM
         return _HEIGHT - _BOTTOM - span * (log10(rate) - low) / (high - low)
 
     def grid(self) -> str:
+        """Lines and ticks of both axes, and what they show."""
+        bottom, right = _HEIGHT - _BOTTOM, _WIDTH - _RIGHT
         parts = []
-        bottom = _HEIGHT - _BOTTOM
+        for step in range(2, 10):  # thin lines between decades
+            for decade in range(*self.x):
+                x = self.across(step * 10.0**decade)
+                parts.append(f"M{x:.1f} {_TOP}V{bottom}")
+            for decade in range(*self.y):
+                y = self.up(step * 10.0**decade)
+                parts.append(f"M{_LEFT} {y:.1f}H{right}")
+        parts = [f'<path class="grid minor" d="{"".join(parts)}"/>']
         for decade in range(self.x[0], self.x[1] + 1):
             x = self.across(10.0**decade)
             parts.append(
@@ -130,11 +142,11 @@ class _Axes:
         for decade in range(self.y[0], self.y[1] + 1):
             y = self.up(10.0**decade)
             parts.append(
-                f'<line class="grid" x1="{_LEFT}" x2="{_WIDTH - _RIGHT}" y1="{y:.1f}" y2="{y:.1f}"/>'
+                f'<line class="grid" x1="{_LEFT}" x2="{right}" y1="{y:.1f}" y2="{y:.1f}"/>'
                 f'<text class="tick" x="{_LEFT - 8}" y="{y + 4:.1f}" text-anchor="end">'
                 f"{quantity(10.0**decade, '', 1).strip()}</text>"
             )
-        middle = (_LEFT + _WIDTH - _RIGHT) / 2
+        middle = (_LEFT + right) / 2
         parts.append(
             f'<text class="axis" x="{middle:.0f}" y="{_HEIGHT - 12}" text-anchor="middle">'
             "intensity: multiply-accumulates a byte of DRAM traffic (MAC/B)</text>"
@@ -184,7 +196,8 @@ def _overlap(a: tuple[float, ...], b: tuple[float, ...]) -> bool:
 
 def _roofs(axes: _Axes, roof: Roof) -> tuple[str, list[tuple[float, float, float, float]]]:
     """Both roofs, the sustained one dashed, and the places their names take."""
-    parts, taken = [], []
+    parts: list[str] = []
+    taken: list[tuple[float, float, float, float]] = []
     low = 10.0 ** axes.x[0]
     peak = roof.macs_per_second
     top = axes.up(peak)
@@ -196,10 +209,12 @@ def _roofs(axes: _Axes, roof: Roof) -> tuple[str, list[tuple[float, float, float
         start = max(low, 10.0 ** axes.y[0] / bandwidth)
         begin = (axes.across(start), axes.up(start * bandwidth))
         ridge = axes.across(peak / bandwidth)
+        flat = f" {_WIDTH - _RIGHT},{top:.1f}" if style == "roof" else ""
         parts.append(
             f'<polyline class="{style}" points="{begin[0]:.1f},{begin[1]:.1f} '
-            f'{ridge:.1f},{top:.1f} {_WIDTH - _RIGHT},{top:.1f}"/>'
+            f'{ridge:.1f},{top:.1f}{flat}"/>'
         )
+        taken.append((ridge, top - 2, _WIDTH - _RIGHT, top + 2))
     text = f"peak of all lanes: {quantity(peak, 'MAC/s')}"
     right = _WIDTH - _RIGHT - 6
     parts.append(
@@ -239,6 +254,18 @@ def _marker(point: Point, x: float, y: float, size: float) -> str:
     )
 
 
+def _tipped(point: Point, roof: Roof, marker: str) -> str:
+    """A marker with its figures."""
+    attainable = min(roof.macs_per_second, point.intensity * roof.sustained_bytes_per_second)
+    only = "; simulated only" if point.simulated_only else ""
+    tip = escape(
+        f"{point.phase} {', '.join(point.names)}: {quantity(point.rate, 'MAC/s')}, "
+        f"{percent(point.rate / attainable)} of the sustained roof, at "
+        f"{quantity(point.intensity, 'MAC/B')}; {percent(point.share)} of the phase's cycles{only}"
+    )
+    return f'<g tabindex="0" role="img" aria-label="{tip}"><title>{tip}</title>{marker}</g>'
+
+
 def roofline(result: ModelResult) -> Markup:
     """The roofline of a result; an ``svg`` element, without points when nothing can be shown.
 
@@ -251,23 +278,20 @@ def roofline(result: ModelResult) -> Markup:
     roofs, taken = _roofs(axes, roof)
     places = [(p, axes.across(p.intensity), axes.up(p.rate), 4 + 12 * p.share**0.5) for p in shown]
     labels = _Labels(taken + [(x - s, y - s, x + s, y + s) for _, x, y, s in places])
-    drawn = []
-    for point, x, y, size in places:
-        names = ", ".join(point.names)
-        attainable = min(roof.macs_per_second, point.intensity * roof.sustained_bytes_per_second)
-        only = "; simulated only" if point.simulated_only else ""
-        tip = (
-            f"{point.phase} {names}: {quantity(point.rate, 'MAC/s')}, "
-            f"{percent(point.rate / attainable)} of the sustained roof, at "
-            f"{quantity(point.intensity, 'MAC/B')}; {percent(point.share)} of the phase's "
-            f"cycles{only}"
-        )
-        drawn.append(
-            f'<g tabindex="0" role="img" aria-label="{escape(tip)}">'
-            f"<title>{escape(tip)}</title>{_marker(point, x, y, size)}</g>"
-        )
-        short = names if len(point.names) < 5 else f"{', '.join(point.names[:3])}, ..."
-        drawn.append(labels.place(x, y, size + 5, short))
+    drawn = [_tipped(point, roof, _marker(point, x, y, size)) for point, x, y, size in places]
+    named: list[int] = []
+    for index, (point, x, y, size) in enumerate(places):
+        if index in named:
+            continue
+        near = [
+            k
+            for k, (other, across, up, _) in enumerate(places)
+            if other.phase == point.phase and hypot(across - x, up - y) < _NEAR and k not in named
+        ]
+        named += near
+        names = [name for k in near for name in places[k][0].names]
+        text = ", ".join(names) if len(names) < 8 else f"{', '.join(names[:6])}, ..."
+        drawn.append(labels.place(x, y, size + 5, text))
     return Markup(
         f'<svg class="roofline" viewBox="0 0 {_WIDTH} {_HEIGHT}" role="group" '
         f'aria-label="Roofline: rate over intensity of {len(shown)} operators">'

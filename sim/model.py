@@ -28,7 +28,7 @@ from sim.cost.program import GemmCost, simulate_gemm
 from sim.energy import constants
 from sim.energy import not_modelled as energy_not_modelled
 from sim.footprint import footprint
-from sim.phases import Setting, check_format, phase_results, with_requantisation
+from sim.phases import Setting, check_format, check_groups, phase_results, with_requantisation
 from sim.resources import check_device
 from sim.results import ModelResult, OperatorResult, PhaseResult, Roof
 from sim.units import NotModelled
@@ -156,8 +156,9 @@ def simulate_model(
     }
     phases = {phase.name: phase for phase in _phases(prefill, decode, start, batch, rules)}
     last = list(works.values())[-1]
+    check_groups(fmt, last, model.name)
     memory = footprint(design, fmt, last, start + decode, model.name, _table_elements(model, last))
-    setting = Setting(design, fmt, rules, memory, model.name)
+    setting = Setting(design, fmt, rules, memory)
     energy_rules = setting.energy_rules
     results: dict[str, PhaseResult] = {}
     operators: list[OperatorResult] = []

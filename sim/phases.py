@@ -26,7 +26,7 @@ from sim.footprint import Footprint, stored_weight_bytes
 from sim.results import OperatorResult, PhaseResult
 from sim.units import NotModelled
 
-__all__ = ["Setting", "check_format", "phase_results", "with_requantisation"]
+__all__ = ["Setting", "check_format", "check_groups", "phase_results", "with_requantisation"]
 
 
 @dataclass(frozen=True)
@@ -39,15 +39,12 @@ class Setting:
         The accelerator, the weight format and the way of counting.
     memory : Footprint
         What lies in which memory.
-    model : str
-        The model's name, for errors.
     """
 
     design: Design
     fmt: WeightFormat
     rules: Conventions
     memory: Footprint
-    model: str
 
     @property
     def energy_rules(self) -> EnergyRules:
@@ -63,6 +60,20 @@ class Setting:
             encoder=rules.encoder,
             dram_pj_per_bit=rules.dram_pj_per_bit or None,
         )
+
+
+def check_groups(fmt: WeightFormat, works: list[Work], model: str) -> None:
+    """Check that the scale groups of a format divide every reduction of a model.
+
+    Raises
+    ------
+    InputError
+        They do not; the message names the model and the layer.
+    """
+    for work in works:
+        if work.engine == "matrix" and work.context is None and work.k % (fmt.group or 1):
+            allowed = f"a multiple of {fmt.group}, the group of {fmt.name}"
+            raise InputError(f"model {model}", f"{work.name}: K", work.k, allowed)
 
 
 def check_format(design: Design, fmt: WeightFormat) -> None:
@@ -103,17 +114,9 @@ def _cost(setting: Setting, phase: Phase, work: Work) -> Cost:
         return vector_cost(design, rules, phase, work)
     if work.context is not None:
         return attention_cost(design, rules, phase, work, fmt)
-    try:
-        if design.unit.simulated_only:
-            return linear_cost(design, rules, phase, work, fmt)
-        shape = GemmShape(work.m, work.n, work.k)
-        return program_cost(design, shape, fmt, work.products)
-    except InputError as error:
-        if error.where != fmt.name:  # a group that does not divide K
-            raise
-        field = f"{work.name}: {error.field}"
-        allowed = f"a multiple of {fmt.group}, the group of {fmt.name}"
-        raise InputError(f"model {setting.model}", field, error.found, allowed) from None
+    if design.unit.simulated_only:
+        return linear_cost(design, rules, phase, work, fmt)
+    return program_cost(design, GemmShape(work.m, work.n, work.k), fmt, work.products)
 
 
 def _compulsory(setting: Setting, work: Work, passes: int) -> int:

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from designs import process_document
 from designs.errors import InputError
 from designs.process import load_process, process_names, scaled
 from designs.scaling import area_factor, energy_factor
@@ -59,9 +60,7 @@ def test_sram_between_and_beyond_points() -> None:
     low, high = sram.figure(524288, 512), sram.figure(524288, 576)
     middle = sram.figure(524288, 544)
     assert middle.basis == "interpolated"
-    assert middle.read_picojoules == pytest.approx(
-        (low.read_picojoules + high.read_picojoules) / 2
-    )
+    assert middle.read_picojoules == pytest.approx((low.read_picojoules + high.read_picojoules) / 2)
     # Between two capacities: the geometric mean half-way in the exponent.
     small, large = sram.figure(262144, 512), sram.figure(524288, 512)
     root = sram.figure(370728, 512)  # 2^18.5
@@ -196,7 +195,11 @@ _HEAD = 'description = "made up"\nnanometres = 28\nvolts = 0.9\n'
         (_HEAD + _SRAM + _ROW.format(64) + _ROW.format(32), r"sram\.rows"),
         (_HEAD + _SRAM + (_ROW + _ROW).format(64, 128).replace("[1, 2]", "[1]", 1), "read_pico"),
         (_HEAD + _SRAM + (_ROW + _ROW).format(64, 128).replace("[1, 2]", "[1, -2]", 1), "-2"),
-        (_HEAD + 'scaled_from = "28nm"\n' + _SRAM + _ROW.format(64), "scaled_from"),
+        (
+            _HEAD + 'scaled_from = "28nm"\n' + _SRAM + _ROW.format(64) + _ROW.format(128),
+            "scaled_from",
+        ),
+        (_HEAD + _SRAM.replace("0.9", "9") + _ROW.format(64) + _ROW.format(128), r"sram\.volts"),
         (_HEAD + 'scaled_from = "3nm"\n', "scaled_from"),
         (_HEAD + "gates = 7\n" + _SRAM + _ROW.format(64), "gates"),
     ],
@@ -218,3 +221,8 @@ def test_file_of_the_user(tmp_path: Path) -> None:
     assert process.sram.figure(64, 12).read_picojoules == 1.5
     assert process.leakage is None
     assert "leakage" in process.not_modelled
+
+
+def test_document_is_up_to_date() -> None:
+    found = process_document.DOCUMENT.read_text(encoding="utf-8")
+    assert found == process_document.render(), "run: python -m designs.process_document"

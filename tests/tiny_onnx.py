@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 
 import numpy
-from onnx import TensorProto, helper, numpy_helper, save
+from onnx import TensorProto, helper
+from tiny_onnx_graph import Graph
 
 INF = numpy.iinfo(numpy.int64).max
 
@@ -20,73 +21,6 @@ class Sizes:
     vocab: int = 112
     layers: int = 2
     positions: int = 64
-
-
-class Graph:
-    """Collects nodes; a method returns the name of the value it makes."""
-
-    def __init__(self, external=False):
-        self.nodes, self.initializers, self.inputs, self.outputs = [], [], [], []
-        self.external = external
-        self.names = set()
-
-    def node(self, op, *inputs, name="", outputs=1, domain="", **attributes):
-        name = name or f"/{op}"
-        while name in self.names:
-            head, _, tail = name.rpartition("_")
-            name = f"{head}_{int(tail) + 1}" if tail.isdecimal() and head else f"{name}_1"
-        self.names.add(name)
-        made = [f"{name}_output_{i}" for i in range(outputs)]
-        self.nodes.append(helper.make_node(op, inputs, made, name, domain=domain, **attributes))
-        return made[0] if outputs == 1 else made
-
-    def weight(self, name, *shape, kind=TensorProto.FLOAT):
-        """A weight whose data, in an external file, is never there."""
-        if self.external or numpy.prod(shape) > 65536:
-            tensor = TensorProto(name=name, data_type=kind, dims=shape)
-            tensor.data_location = TensorProto.EXTERNAL
-            tensor.external_data.add(key="location", value="missing.bin")
-        else:
-            dtype = helper.tensor_dtype_to_np_dtype(kind)
-            tensor = numpy_helper.from_array(numpy.zeros(shape, dtype), name)
-        self.initializers.append(tensor)
-        return name
-
-    def value(self, array, dtype=numpy.float32):
-        name = f"constant_{len(self.initializers)}"
-        self.initializers.append(numpy_helper.from_array(numpy.array(array, dtype), name))
-        return name
-
-    def integers(self, *values):
-        return self.value(values, numpy.int64)
-
-    def input(self, name, shape, kind=TensorProto.FLOAT):
-        self.inputs.append(helper.make_tensor_value_info(name, kind, shape))
-        return name
-
-    def output(self, name, kind=TensorProto.FLOAT):
-        self.outputs.append(helper.make_tensor_value_info(name, kind, None))
-
-    def model(self):
-        graph = helper.make_graph(self.nodes, "tiny", self.inputs, self.outputs, self.initializers)
-        opsets = [helper.make_opsetid("", 23), helper.make_opsetid("com.microsoft", 1)]
-        return helper.make_model(graph, opset_imports=opsets)
-
-    def write(self, path):
-        save(self.model(), path)
-        return path
-
-    def size(self, value, axis):
-        """Length of one axis as a tensor of one element, as torch.onnx writes it."""
-        shape = self.node("Shape", value)
-        return self.node(
-            "Unsqueeze", self.node("Gather", shape, self.value(axis, numpy.int64)), self.integers(0)
-        )
-
-    def reshape(self, value, *sizes):
-        """Reshape to sizes that are integers or tensors of one element."""
-        parts = [self.integers(s) if isinstance(s, int) else s for s in sizes]
-        return self.node("Reshape", value, self.node("Concat", *parts, axis=0))
 
 
 class Decoder:
@@ -210,6 +144,13 @@ class Decoder:
         axis, step = g.integers(3), g.integers(1)
         low = g.node("Slice", x, g.integers(0), g.integers(half), axis, step)
         high = g.node("Slice", x, g.integers(half), g.integers(INF), axis, step)
+        if self.rope_form == "interleaved":  # GPT-J: neighbours are rotated, not halves
+            even = g.node("Slice", x, g.integers(0), g.integers(INF), axis, g.integers(2))
+            odd = g.node("Slice", x, g.integers(1), g.integers(INF), axis, g.integers(2))
+            pairs = [g.node("Unsqueeze", p, g.integers(-1)) for p in (g.node("Neg", odd), even)]
+            rotated = g.node("Reshape", g.node("Concat", *pairs, axis=-1), g.node("Shape", x))
+            plain = g.node("Mul", cosine, x)
+            return g.node("Add", plain, g.node("Mul", sine, rotated), name=f"/{name}/Add")
         if self.rope_form == "halves":
             cosine, sine = (
                 g.node("Slice", t, g.integers(0), g.integers(half), axis, step)
@@ -262,6 +203,8 @@ class Decoder:
             v = g.node("Concat", past[1], v, axis=2)
         if self.attention_form == "Attention":
             context = g.node("Attention", q, k, v, name=f"/{name}/Attention", is_causal=1)
+        elif self.attention_form in ("scaled", "batched", "grouped"):
+            context = getattr(self, f"{self.attention_form}_attention")(q, k, v)
         else:
             k, v = self.repeat(k), self.repeat(v)
             scores = g.node(
@@ -277,6 +220,52 @@ class Decoder:
             )
         context = g.node("Transpose", context, perm=[0, 2, 1, 3])
         return g.reshape(context, g.size(context, 0), g.size(context, 1), s.heads * s.head_dim)
+
+    def scaled_attention(self, q, k, v):
+        """torch's scaled_dot_product_attention: both operands times the root of the scale."""
+        g = self.graph
+        k, v = self.repeat(k), self.repeat(v)
+        size = g.node("Slice", g.node("Shape", q), g.integers(-1), g.integers(INF))
+        root = g.node("Sqrt", g.node("Cast", size, to=TensorProto.FLOAT))
+        scale = g.node("Sqrt", g.node("Div", g.value([1.0]), root))
+        k = g.node("Mul", scale, g.node("Transpose", k, perm=[0, 1, 3, 2]))
+        scores = g.node("Add", self.masked(), g.node("MatMul", g.node("Mul", q, scale), k))
+        weights = g.node("Softmax", scores, axis=-1)
+        # rows that are masked altogether
+        weights = g.node("Where", g.node("IsNaN", weights), g.value(0.0), weights)
+        return g.node("MatMul", weights, v)
+
+    def batched_attention(self, q, k, v):
+        """Batch and heads as one dimension (OPT), and a mask through Where (GPT-2)."""
+        g, s = self.graph, self.sizes
+        k, v = self.repeat(k), self.repeat(v)
+        batch, tokens, length = g.size(q, 0), g.size(q, 2), g.size(k, 2)
+        q, k, v = (
+            g.node(
+                "Reshape", x, g.node("Concat", g.integers(-1), n, g.integers(s.head_dim), axis=0)
+            )
+            for x, n in ((q, tokens), (k, length), (v, length))
+        )
+        scores = g.node("MatMul", q, g.node("Transpose", k, perm=[0, 2, 1]))
+        scores = g.reshape(scores, batch, s.heads, tokens, length)
+        causal = g.weight("causal", 1, 1, 256, 256, kind=TensorProto.BOOL)
+        causal = g.node("Slice", causal, g.integers(0), tokens, g.integers(2))
+        causal = g.node("Slice", causal, g.integers(0), length, g.integers(3))
+        scores = g.node("Max", g.node("Where", causal, scores, g.value(-1e9)), g.value(-3e38))
+        weights = g.node("Softmax", g.reshape(scores, -1, tokens, length), axis=-1)
+        context = g.node("MatMul", weights, v)
+        return g.reshape(context, batch, s.heads, tokens, s.head_dim)
+
+    def grouped_attention(self, q, k, v):
+        """Keys are broadcast over the queries of a group instead of repeated."""
+        g, s = self.graph, self.sizes
+        batch, tokens = g.size(q, 0), g.size(q, 2)
+        groups = s.heads // s.kv_heads
+        q = g.reshape(q, batch, s.kv_heads, groups, tokens, s.head_dim)
+        k, v = (g.node("Unsqueeze", x, g.integers(2)) for x in (k, v))
+        scores = g.node("MatMul", q, g.node("Transpose", k, perm=[0, 1, 2, 4, 3]))
+        context = g.node("MatMul", g.node("Softmax", scores, axis=-1), v)
+        return g.reshape(context, batch, s.heads, tokens, s.head_dim)
 
     def masked(self):
         """A float mask from the integer one, made once."""
@@ -372,7 +361,7 @@ class Decoder:
         """A Llama decoder; without `ids` and `head` its layers alone."""
         s = self.sizes
         x = self.start(ids)
-        if self.rope_form in ("arithmetic", "halves"):
+        if self.rope_form in ("arithmetic", "halves", "interleaved"):
             self.cosine_sine = self.angles()
         for layer in range(s.layers):
             x = self.llama_layer(layer, x, qk_norm)

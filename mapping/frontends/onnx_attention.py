@@ -11,7 +11,7 @@ from math import prod
 
 from designs.errors import InputError
 from mapping.frontends.onnx_network import CARRIERS, Network, Node
-from mapping.frontends.onnx_patterns import MOVERS, Fold
+from mapping.frontends.onnx_patterns import MOVERS, Fold, is_scalar
 from mapping.frontends.onnx_shapes import Shapes
 
 __all__ = ["PRODUCTS", "attention_folds", "attention_sizes", "operands"]
@@ -30,6 +30,8 @@ PRODUCTS = {
 _SCORES = frozenset({"Reshape", "Squeeze", "Unsqueeze", "Clip", "Tanh", "Concat"}) | CARRIERS
 _MASKED = frozenset({"Add", "Sub", "Mul", "Div", "Where", "Max", "Min"})
 _WEIGHTS = frozenset({"Reshape", "Squeeze", "Unsqueeze", "Where", "IsNaN", "Slice", "Mul"})
+
+_LONGEST = 48  # nodes between the scores and their softmax; exporters write at most fifteen
 
 
 def operands(node: Node) -> tuple[str, str]:
@@ -50,14 +52,19 @@ class _Scores:
         self.network = network
         self._found: dict[str, tuple[Node, tuple[Node, ...], tuple[str, ...]] | None] = {}
 
-    def walk(self, value: str) -> tuple[Node, tuple[Node, ...], tuple[str, ...]] | None:
+    def walk(
+        self, value: str, depth: int = 0
+    ) -> tuple[Node, tuple[Node, ...], tuple[str, ...]] | None:
         """The product, the nodes from it to `value`, and the masks that enter on the way."""
         if value not in self._found:
             self._found[value] = None  # masks are shared by all layers: each is walked once
-            self._found[value] = self._walk(value)
+            if depth < _LONGEST:
+                self._found[value] = self._walk(value, depth)
         return self._found[value]
 
-    def _walk(self, value: str) -> tuple[Node, tuple[Node, ...], tuple[str, ...]] | None:
+    def _walk(
+        self, value: str, depth: int
+    ) -> tuple[Node, tuple[Node, ...], tuple[str, ...]] | None:
         node = self.network.producers.get(value)
         if node is None or value in self.network.constants:
             return None
@@ -66,7 +73,7 @@ class _Scores:
         if node.op in _SCORES or node.op in _MASKED:
             ways = node.inputs if node.op in _MASKED or node.op == "Concat" else node.inputs[:1]
             for way in ways:
-                found = self.walk(way) if way else None
+                found = self.walk(way, depth + 1) if way else None
                 if found is not None:
                     product, nodes, tables = found
                     others = tuple(v for v in ways if v and v != way)
@@ -119,7 +126,7 @@ def _values_product(network: Network, softmax: Node) -> tuple[Node, list[Node]] 
 
 def attention_sizes(
     network: Network, shapes: Shapes, fold: Fold, ropes: list[Fold], tokens: int, sequences: int
-) -> dict[str, int]:
+) -> tuple[int, int, int]:
     """Heads of an attention.
 
     Parameters
@@ -135,8 +142,7 @@ def attention_sizes(
 
     Returns
     -------
-    dict
-        ``heads``, ``kv_heads``, ``head_dim``.
+    heads, kv_heads, head_dim : int
 
     Raises
     ------
@@ -164,7 +170,7 @@ def attention_sizes(
     if rest or not kv_heads or heads % kv_heads:
         found = f"keys of {width / sequences:g} elements a position for {heads} heads of {head_dim}"
         raise _wrong(network, product, found, "key heads that divide the query heads")
-    return {"heads": heads, "kv_heads": kv_heads, "head_dim": head_dim}
+    return heads, kv_heads, head_dim
 
 
 def _wrong(network: Network, node: Node, found: object, allowed: str) -> InputError:
@@ -198,11 +204,11 @@ def _least_width(
             value = node.inputs[0]  # a cache of fixed length has the shape of the keys
         elif node.op in CARRIERS or node.op in MOVERS:
             value = node.inputs[0]
-        elif node.op in ("Mul", "Div") and network.bare(value) != network.bare(node.inputs[0]):
-            scale = node.inputs[1]
-            if prod(shapes.shapes.get(scale, (0,))) != 1:
+        elif node.op in ("Mul", "Div"):
+            scaled = [v for v in node.inputs if not is_scalar(network, shapes, v)]
+            if len(scaled) != 1:
                 break
-            value = node.inputs[0]
+            value = scaled[0]
         else:
             break
         size = prod(shapes.of(value, node))

@@ -70,13 +70,13 @@ def _standard(extraction: Extraction, node: Node) -> None:
     query, key = (extraction.shapes.of(node.inputs[i], node) for i in (0, 1))
     if len(query) == 4:  # (batch, heads, sequence, head_dim)
         heads, kv_heads, n = query[1], key[1], query[1] * query[3]
-        widths = key[3], extraction.shapes.of(node.inputs[2], node)[3]
+        widths = {key[3], extraction.shapes.of(node.inputs[2], node)[3]}
     else:
         heads = _heads(extraction, node, "q_num_heads")
         kv_heads = _heads(extraction, node, "kv_num_heads")
-        n, widths = query[-1], (extraction.shapes.of(node.inputs[2], node)[-1] // kv_heads,)
+        n, widths = query[-1], {extraction.shapes.of(node.inputs[2], node)[-1] // kv_heads}
     if any(width * heads != n for width in widths):
-        found = f"keys and values of head_dim {widths}"
+        found = f"keys and values of head_dim {sorted(widths)}"
         raise extraction.wrong(node, found, f"the head_dim of the queries, {n // heads}")
     _attention(extraction, node, node.inputs[:3], heads, kv_heads, n)
 

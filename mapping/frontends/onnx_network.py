@@ -8,7 +8,7 @@ are what the shapes of a graph are computed from.
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -165,15 +165,16 @@ def build_network(model: Any, where: str) -> Network:
     if not graph.node:
         raise InputError(where, "graph.node", [], "a graph of at least one node")
     dimensions, small = _initializers(graph, where)
-    inputs = {v.name: _dimensions(v) for v in graph.input if v.name not in dimensions}
-    floats = frozenset(v.name for v in graph.input if _is_float(v))
+    inputs = {_text(v.name): _dimensions(v) for v in graph.input}
+    inputs = {name: sizes for name, sizes in inputs.items() if name not in dimensions}
+    floats = frozenset(_text(v.name) for v in graph.input if _is_float(v))
     nodes = _sorted(_nodes(graph, where), set(inputs) | set(dimensions), where)
-    outputs = tuple(value.name for value in graph.output)
+    outputs = tuple(_text(value.name) for value in graph.output)
     made = {value for node in nodes for value in node.outputs}
     for value in outputs:
         if value not in made and value not in inputs and value not in dimensions:
             raise InputError(where, "graph.output", value, "a value that a node makes")
-    declared = {value.name: _dimensions(value) for value in [*graph.value_info, *graph.output]}
+    declared = {_text(v.name): _dimensions(v) for v in [*graph.value_info, *graph.output]}
     return Network(where, nodes, inputs, floats, outputs, dimensions, small, declared)
 
 
@@ -183,21 +184,19 @@ def _initializers(graph, where: str) -> tuple[dict[str, tuple[int, ...]], dict[s
     dimensions: dict[str, tuple[int, ...]] = {}
     small: dict[str, NDArray[Any]] = {}
     for tensor in graph.initializer:
-        shape = tuple(tensor.dims)
+        name, shape = _text(tensor.name), tuple(tensor.dims)
         if any(size < 0 for size in shape):
-            raise InputError(where, f"initializer {tensor.name!r}", shape, "dimensions >= 0")
-        dimensions[tensor.name] = shape
+            raise InputError(where, f"initializer {name!r}", shape, "dimensions >= 0")
+        dimensions[name] = shape
         count = int(numpy.prod(shape, dtype=object))
         if count <= SMALL and tensor.data_location != TensorProto.EXTERNAL:
             try:
-                small[tensor.name] = numpy_helper.to_array(tensor)
+                small[name] = numpy_helper.to_array(tensor)
             except (ValueError, TypeError, KeyError):
                 allowed = f"{count} elements of data, as its dimensions {shape} say"
-                raise InputError(
-                    where, f"initializer {tensor.name!r}", "damaged data", allowed
-                ) from None
+                raise InputError(where, f"initializer {name!r}", "damaged data", allowed) from None
     for sparse in graph.sparse_initializer:
-        dimensions[sparse.values.name] = tuple(sparse.dims)
+        dimensions[_text(sparse.values.name)] = tuple(sparse.dims)
     return dimensions, small
 
 
@@ -206,8 +205,14 @@ def _dimensions(value) -> tuple[int | str | None, ...] | None:
     if not value.type.HasField("tensor_type") or not kind.HasField("shape"):
         return None
     return tuple(
-        size.dim_value if size.dim_value > 0 else size.dim_param or None for size in kind.shape.dim
+        size.dim_value if size.dim_value > 0 else _text(size.dim_param) or None
+        for size in kind.shape.dim
     )
+
+
+def _text(name: Any) -> str:
+    """A name; protobuf gives bytes when it is not UTF-8, which a damaged file may hold."""
+    return name.decode("utf-8", "replace") if isinstance(name, bytes) else name
 
 
 def _is_float(value) -> bool:
@@ -227,20 +232,19 @@ def _nodes(graph, where: str) -> list[Node]:
     used: set[str] = set()
     nodes = []
     for index, proto in enumerate(graph.node):
-        name = proto.name or f"{proto.op_type}_{index}"
+        op, domain = _text(proto.op_type), _text(proto.domain)
+        name = _text(proto.name) or f"{op}_{index}"
         while name in used:  # node names are for people and need not be unique in ONNX
             name = f"{name}_{index}"
         used.add(name)
-        if proto.domain not in _DOMAINS:
-            found = f"{proto.domain}.{proto.op_type}"
+        if domain not in _DOMAINS:
             allowed = "an operator of the domains ai.onnx or com.microsoft"
-            raise InputError(where, f"node {name!r}", found, allowed)
-        own = proto.domain == "com.microsoft" and proto.op_type in _OWN_MEANING
-        op = f"com.microsoft.{proto.op_type}" if own else proto.op_type
-        attributes = {a.name: get_attribute_value(a) for a in proto.attribute}
-        nodes.append(
-            Node(name, op, proto.domain, tuple(proto.input), tuple(proto.output), attributes)
-        )
+            raise InputError(where, f"node {name!r}", f"{domain}.{op}", allowed)
+        if domain == "com.microsoft" and op in _OWN_MEANING:
+            op = f"{domain}.{op}"
+        inputs, outputs = tuple(map(_text, proto.input)), tuple(map(_text, proto.output))
+        attributes = {_text(a.name): get_attribute_value(a) for a in proto.attribute}
+        nodes.append(Node(name, op, domain, inputs, outputs, attributes))
     return nodes
 
 
@@ -280,7 +284,5 @@ def _sorted(nodes: list[Node], known: set[str], where: str) -> tuple[Node, ...]:
         if len(order) < len(nodes):
             stuck = next(node for node, count in zip(nodes, waiting, strict=True) if count)
             raise InputError(where, f"node {stuck.name!r}", "a cycle", "an acyclic graph")
-    return tuple(
-        Node(n.name, n.op, n.domain, n.inputs, n.outputs, n.attributes, place)
-        for place, n in enumerate(nodes[index] for index in order)
-    )
+    ordered = (nodes[index] for index in order)
+    return tuple(replace(node, order=place) for place, node in enumerate(ordered))

@@ -42,9 +42,33 @@ _NORMS = {
     "SimplifiedLayerNormalization",
 }
 _SKIP_NORMS = {"SkipLayerNormalization": 4, "SkipSimplifiedLayerNormalization": 3}
+_FREE = MOVERS | CARRIERS | {"Neg", "Where", "DynamicQuantizeLinear"}
 _ACTIVATIONS = frozenset(
-    "BiasGelu Celu Clip Elu Erf FastGelu Gelu HardSigmoid HardSwish LeakyRelu LogSoftmax Mish "
-    "Pow PRelu QuickGelu Relu Selu Sigmoid Softmax Softplus Softsign Swish Tanh".split()
+    [
+        "BiasGelu",
+        "Celu",
+        "Clip",
+        "Elu",
+        "Erf",
+        "FastGelu",
+        "Gelu",
+        "HardSigmoid",
+        "HardSwish",
+        "LeakyRelu",
+        "LogSoftmax",
+        "Mish",
+        "Pow",
+        "PRelu",
+        "QuickGelu",
+        "Relu",
+        "Selu",
+        "Sigmoid",
+        "Softmax",
+        "Softplus",
+        "Softsign",
+        "Swish",
+        "Tanh",
+    ]
 )
 _ROPES = ("RotaryEmbedding", "com.microsoft.RotaryEmbedding")
 _TABLES = ("Gather", "GatherBlockQuantized")
@@ -133,10 +157,16 @@ class Extraction:
         node = fold.nodes[-1]
         if fold.kind == "attention":
             arguments = (fold, self.ropes, self.flow.tokens, self.flow.sequences)
-            sizes = attention_sizes(self.network, self.shapes, *arguments)
-            n = sizes["heads"] * sizes["head_dim"]
-            cap = _cap(self.shapes, fold)
-            operator = Operator(node.name, "attention", n, softcap=cap, **sizes)
+            heads, kv_heads, head_dim = attention_sizes(self.network, self.shapes, *arguments)
+            operator = Operator(
+                node.name,
+                "attention",
+                heads * head_dim,
+                heads=heads,
+                kv_heads=kv_heads,
+                head_dim=head_dim,
+                softcap=_cap(self.shapes, fold),
+            )
             streams = tuple(self.of((value,)) for value in fold.inputs)
             self.add(operator, node, fold.inputs, fold.outputs, streams)
             return
@@ -161,9 +191,7 @@ class Extraction:
         elif node.op in _TABLES and node.inputs[0] in self.network.constants:
             width = self.shapes.of(node.outputs[0], node)[-1]
             self.add(Operator(node.name, "embedding", width), node, (), node.outputs)
-        elif node.op in MOVERS or node.op in CARRIERS or node.op in ("Neg", "Where"):
-            self.carry(node)
-        elif node.op == "DynamicQuantizeLinear":
+        elif node.op in _FREE:
             self.carry(node)
         elif node.op in _NORMS:
             n = self.features(node.inputs[0], node)

@@ -17,8 +17,25 @@ from mapping.frontends.onnx_shapes import Shapes
 __all__ = ["MOVERS", "Fold", "activation_folds", "is_scalar", "norm_folds", "rope_folds"]
 
 MOVERS = frozenset(
-    "Reshape Flatten Transpose Squeeze Unsqueeze Expand Tile Concat Slice Split Gather "
-    "GatherElements GatherND ScatterElements ScatterND TensorScatter Trilu".split()
+    [
+        "Reshape",
+        "Flatten",
+        "Transpose",
+        "Squeeze",
+        "Unsqueeze",
+        "Expand",
+        "Tile",
+        "Concat",
+        "Slice",
+        "Split",
+        "Gather",
+        "GatherElements",
+        "GatherND",
+        "ScatterElements",
+        "ScatterND",
+        "TensorScatter",
+        "Trilu",
+    ]
 )
 """Operators that move elements and compute none."""
 
@@ -268,14 +285,11 @@ def _gated_by_itself(finder: _Finder, anchor: Node, x: str, nodes: list[Node]) -
     """Follow the anchor through scalars to a product with ``x``."""
     end, pending = None, []
     for node, other in finder.steps(anchor.outputs[0]):
-        if node.op in ("Add", "Mul", "Div") and finder.scalar(other):
-            pending.append(node)
-        elif node.op in CARRIERS:
-            pending.append(node)
-        elif node.op == "Mul" and end is None and other and finder.unscaled(other) == x:
-            pending.append(node)
-        else:
+        scaling = node.op in ("Add", "Mul", "Div") and finder.scalar(other)
+        gating = node.op == "Mul" and end is None and other and finder.unscaled(other) == x
+        if not (scaling or gating or node.op in CARRIERS):
             break
+        pending.append(node)
         if end is not None or (node.op == "Mul" and not finder.scalar(other)):
             if node.op == "Add":
                 break  # a scalar added to the result is not part of the function

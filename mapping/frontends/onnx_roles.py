@@ -61,13 +61,17 @@ class _Roles:
         for name in names:
             self.kinds.setdefault(name, kind)
 
-    def attention(self, name: str) -> None:
+    def projections(self, name: str) -> None:
+        """`name`: an attention."""
         streams = self.graph.nodes[name]["streams"]
         q, k, v = (set(self.linears(stream, False)) for stream in streams)
         self.say(q & k & v, "qkv")
         self.say(k & v, "kv")
         for found, kind in ((q, "q"), (k, "k"), (v, "v")):
             self.say(found, kind)
+
+    def output(self, name: str) -> None:
+        """`name`: an attention."""
         self.say(self.linears(self.graph.successors(name), True), "o")
 
     def mlp(self, name: str) -> None:
@@ -108,13 +112,15 @@ def assign_roles(graph: networkx.DiGraph) -> tuple[networkx.DiGraph, int]:
     order = list(graph.nodes)
     layers = _layers(graph, order)
     roles = _Roles(graph)
-    for name in order:
-        if roles.kind(name) == "attention":
-            roles.attention(name)
+    attentions = [name for name in order if roles.kind(name) == "attention"]
+    for name in attentions:
+        roles.projections(name)
+    for name in attentions:
+        roles.output(name)
     for name in order:
         if roles.kind(name) == "activation":
             roles.mlp(name)
-    count = sum(roles.kind(name) == "attention" for name in order)
+    count = len(attentions)
     renamed = networkx.DiGraph(name=graph.graph.get("name", ""))
     used: dict[str, int] = {}
     names: dict[str, str] = {}

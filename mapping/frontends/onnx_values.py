@@ -47,6 +47,10 @@ def _divide(node: Node, inputs: list[Array]) -> Array:
     return a / b
 
 
+def _gather(node: Node, inputs: list[Array]) -> Array:
+    return numpy.take(inputs[0], inputs[1].astype(int), axis=node.attributes.get("axis", 0))
+
+
 def _slice(node: Node, inputs: list[Array]) -> Array:
     data = inputs[0]
     starts, ends = _integers(node, inputs, "starts", 1), _integers(node, inputs, "ends", 2)
@@ -73,7 +77,7 @@ def _unsqueeze(node: Node, inputs: list[Array]) -> Array:
 
 def _reshape(node: Node, inputs: list[Array]) -> Array:
     target = _integers(node, inputs, "shape", 1) or []
-    sizes = [inputs[0].shape[i] if not size else size for i, size in enumerate(target)]
+    sizes = [size or inputs[0].shape[i] for i, size in enumerate(target)]
     return inputs[0].reshape(sizes)
 
 
@@ -108,7 +112,7 @@ _EVALUATED: dict[str, Callable[[Node, list[Array]], Array]] = {
     "Size": _plain(lambda count: count),
     "Constant": _constant,
     "ConstantOfShape": _filled,
-    "Gather": lambda node, inputs: numpy.take(*inputs, axis=node.attributes.get("axis", 0)),
+    "Gather": _gather,
     "Concat": lambda node, inputs: numpy.concatenate(inputs, node.attributes.get("axis", 0)),
     "Slice": _slice,
     "Squeeze": _squeeze,

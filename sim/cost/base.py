@@ -56,9 +56,15 @@ def no_reasons(cycles: Cycles) -> dict[str, Cycles]:
 
 def split_stall(stall: Cycles, weights: Cycles, activations: Cycles, stores: Cycles) -> dict:
     """Cycles in which only memory works, dealt to what it moves by its bytes; exact sums."""
-    moved = np.maximum(weights + activations + stores, 1)
-    by_weight = stall * weights // moved
-    by_activation = stall * activations // moved
+    # floats do not overflow; what they round is put right by the last part
+    moved = np.maximum(weights + activations + stores, 1).astype(float)
+    by_weight = np.minimum(np.floor(stall * (weights / moved)).astype(np.int64), stall)
+    by_activation = np.floor(stall * (activations / moved)).astype(np.int64)
+    by_activation = np.minimum(by_activation, stall - by_weight)
+    # nothing is put down to stores where there are none
+    by_activation = np.where(stores > 0, by_activation, stall - by_weight)
+    by_activation = np.where(activations > 0, by_activation, 0)
+    by_weight = np.where((stores > 0) | (activations > 0), by_weight, stall)
     return {
         "weight_load": by_weight,
         "activation_load": by_activation,

@@ -15,8 +15,9 @@ from sim.cost.base import Cycles
 
 __all__ = ["Stream", "stream_of"]
 
-_PARTS = 1 << 20
-"""The sustained fraction of the peak is used as a whole number of these parts."""
+_PARTS = 1 << 16
+"""Cycles of a line are a fraction with at most this denominator, so that products of it with a
+number of lines fit 64 bits."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,7 @@ class Stream:
         """
         read, written = np.asarray(read, np.int64), np.asarray(written, np.int64)
         lines = -(-read // self.line_bytes) + -(-written // self.line_bytes)
-        rate = self.beat / self.sustained
+        rate = (self.beat / self.sustained).limit_denominator(_PARTS)
         moved = -(-lines * rate.numerator // rate.denominator)
         # Writes are gathered to whole bursts before the bus turns round.
         turns = -(-written // self.burst_bytes)
@@ -77,7 +78,7 @@ def stream_of(design: Design, conventions: Conventions) -> Stream:
         return Stream(design.line_bytes, beat, Fraction(1), 0, 0, 0, burst)
     timing = memory_timing(design)
     beat = Fraction(timing.beat_units, timing.cycle_units)
-    sustained = Fraction(round(sequential_fraction(timing) * _PARTS), _PARTS)
+    sustained = Fraction(sequential_fraction(timing)).limit_denominator(_PARTS)
 
     def cycles(units: int) -> int:
         return -(-units // timing.cycle_units)

@@ -3,7 +3,7 @@
 A small program is simulated whole; its cycles are the hardware's. A large one repeats itself: the
 same pass over the weight slots for each block of tokens. Then four programs with fewer slots and
 blocks of the same sizes are simulated, and the counts are continued in both directions; on random
-large products they stay within 1 % of the whole simulation, most within 0.1 % (tests/test_program_cost.py).
+large products they stay within 1 % of the whole simulation (tests/test_program_cost.py).
 """
 
 from __future__ import annotations

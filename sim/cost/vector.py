@@ -73,7 +73,8 @@ def _traffic(
 ) -> tuple[Cycles, Cycles]:
     """Bytes read and written by one execution."""
     read, written = elements * BETWEEN_BYTES * work.operands, elements * BETWEEN_BYTES
-    if work.kind == "softmax" and rules.scores_on_chip and not scores_spill(design, rules, work):
+    scores = work.context is not None
+    if scores and rules.scores_on_chip and not scores_spill(design, rules, work):
         return 0 * read, 0 * written
     if work.kind == "requantise":
         return elements * design.unit.result_bytes, written

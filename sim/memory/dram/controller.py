@@ -14,8 +14,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from designs.memory_technology import MemoryTechnology
+from sim.memory.dram.clocks import Clocks
 
-__all__ = ["ROW_HITS", "Clocks", "Command", "Served", "serve"]
+__all__ = ["ROW_HITS", "Command", "Served", "serve"]
 
 ROW_HITS = 4
 """Hits after which a waiting request may close a row that still has hits waiting."""
@@ -23,48 +24,7 @@ ROW_HITS = 4
 _NEVER = 1 << 62
 
 Command = tuple[int, str, int, int]
-"""Clock, name (ACT, PRE, PREA, RD, WR, REF), bank, row; -1 where there is none."""
-
-
-@dataclass(frozen=True)
-class Clocks:
-    """Timing in command clocks; names as in `DramTiming`."""
-
-    cl: int
-    cwl: int
-    trcd: int
-    trp: int
-    tras: int
-    trrd_s: int
-    trrd_l: int
-    tfaw: int
-    tccd_s: int
-    tccd_l: int
-    trtp: int
-    twtr_s: int
-    twtr_l: int
-    twr: int
-    trfc: int
-    trefi: int
-    trtw: int
-    burst: int
-
-    @classmethod
-    def of(cls, technology: MemoryTechnology) -> "Clocks":
-        """Rounded as `MemoryTechnology.clocks` rounds; at least a burst between column commands."""
-        names = [name for name in cls.__dataclass_fields__ if name != "burst"]
-        clocks = {name: technology.clocks(name) for name in names}
-        burst = technology.burst_clocks
-        for name in ("tccd_s", "tccd_l"):
-            clocks[name] = max(clocks[name], burst)
-        for name in ("trrd_s", "trrd_l"):
-            clocks[name] = max(clocks[name], 1)
-        return cls(**clocks, burst=burst)
-
-    @property
-    def read_to_write(self) -> int:
-        """Read command to write command of any banks: the data bus changes direction."""
-        return max(self.cl + self.burst + self.trtw - self.cwl, self.burst)
+"""Clock, name (ACT, PRE, RD, WR, REF), bank, row; -1 for the bank and row of REF."""
 
 
 @dataclass
@@ -120,23 +80,31 @@ def serve(
 class _Channel:
     """State of one run; slots are ``3 * bank + kind`` with kinds row, read, write."""
 
-    def __init__(self, technology, banks, rows, writes, queue_depth, record):
+    def __init__(
+        self,
+        technology: MemoryTechnology,
+        banks: Sequence[int],
+        rows: Sequence[int],
+        writes: Sequence[bool],
+        queue_depth: int | None,
+        record: bool,
+    ) -> None:
         self.clocks = Clocks.of(technology)
-        self.banks, self.rows, self.writes = (
-            list(banks),
-            list(rows),
-            [int(write) for write in writes],
-        )
+        self.banks, self.rows = list(banks), list(rows)
+        self.writes = [int(write) for write in writes]
         self.dual = technology.dual_command
-        self.activate = technology.activate_clocks
+        self.activate_clocks = technology.activate_clocks
         self.groups, self.in_group = technology.bank_groups, technology.banks_per_group
         self.queue_depth = queue_depth or technology.queue_depth
         self.bank_depth = technology.bank_queue_depth
         self.record = record
         count = technology.banks
-        # (row, is a write, clock of arrival) a request
-        self.queues: list[list] = [[] for _ in range(count)]
-        self.waiting = [[deque() for _ in range(count)] for _ in range(2)]
+        # A request of a bank's queue: row, whether it writes, clock of its arrival.
+        self.queues: list[list[tuple[int, int, int]]] = [[] for _ in range(count)]
+        # A waiting request, reads and writes apart: place in the order of arrival, row, clock.
+        self.waiting: list[list[deque[tuple[int, int, int]]]] = [
+            [deque() for _ in range(count)] for _ in range(2)
+        ]
         self.occupied = [0, 0]
         self.movable: list[set[int]] = [set(), set()]
         self.draining = 0
@@ -148,6 +116,9 @@ class _Channel:
         self.col_at = [0] * count
         self.local = [_NEVER] * (3 * count)
         self.active: list[int] = []
+        self.acts: deque[int] = deque(maxlen=4)
+        self.last_kind = 0
+        self.served = Served()
         groups = self.groups
         # Floors: activate a group, precharge, read a group, write a group.
         self.floor = [0] * (3 * groups + 1)
@@ -216,6 +187,7 @@ class _Channel:
     # Candidates
 
     def offer(self, slot: int, at: int) -> None:
+        """Enter, change or remove a candidate."""
         if self.local[slot] == _NEVER:
             if at != _NEVER:
                 insort(self.active, slot)
@@ -252,14 +224,11 @@ class _Channel:
     # Commands
 
     def run(self) -> Served:
-        served, clocks = Served(), self.clocks
+        """All requests, from clock 0."""
+        served, dual, trefi = self.served, self.dual, self.clocks.trefi
         local, floor, key, active = self.local, self.floor, self.key, self.active
-        groups, in_group, dual = self.groups, self.in_group, self.dual
-        commands = served.commands
-        acts: deque[int] = deque(maxlen=4)
-        now, last_bank, last_kind, refresh_at = 0, 0, 0, clocks.trefi
+        now, last_bank, refresh_at, issued, row_command = 0, 0, trefi, -1, False
         count, left = len(self.open), len(self.banks)
-        end, issued, row_command = 0, -1, False
         self.arrive(0)
         while left:
             best, pick = _NEVER, -1
@@ -277,115 +246,130 @@ class _Channel:
                 now += 1
                 for slot in range(3 * moved, 3 * moved + 3):
                     at = max(local[slot], floor[key[slot]], now)
-                    if at < best or (
-                        at == best
-                        and (moved - last_bank - 1) % count < (pick // 3 - last_bank - 1) % count
-                    ):
+                    turn, first = (moved - last_bank - 1) % count, pick // 3 - last_bank - 1
+                    if at < best or (at == best and turn < first % count):
                         best, pick = at, slot
             now = max(now, best)
             if now >= refresh_at:
-                now = self.refresh(refresh_at, served) + 1
-                refresh_at += clocks.trefi
+                now = self.refresh(refresh_at) + 1
+                refresh_at += trefi
                 while self.may_move():
                     self.move(now)
                 continue
             bank, kind = divmod(pick, 3)
-            group = bank // in_group
             last_bank = bank
             second, issued = issued == now, now
             if second and (kind == 0) == row_command:  # its pins are taken; it waits a clock
                 now = self.next_clock(now)
                 continue
-            row_command = kind == 0
-            occupied = 1
-            if kind == 0 and self.open[bank] < 0:
-                row = self.queues[bank][0][0]
-                self.open[bank] = row
-                served.activations += 1
-                self.col_at[bank] = now + clocks.trcd
-                self.pre_at[bank] = now + clocks.tras
-                self.act_at[bank] = now + clocks.tras + clocks.trp
-                acts.append(now)
-                soonest = now + clocks.trrd_s
-                if len(acts) == 4:
-                    soonest = max(soonest, acts[0] + clocks.tfaw)
-                for other in range(groups):
-                    floor[other] = max(floor[other], soonest)
-                floor[group] = max(floor[group], now + clocks.trrd_l)
-                occupied = self.activate
-                if dual:
-                    floor[groups] = now + occupied
-                if self.record:
-                    commands.append((now, "ACT", bank, row))
-                self.renew(bank)
-            elif kind == 0:
-                if self.record:
-                    commands.append((now, "PRE", bank, self.open[bank]))
-                self.open[bank] = -1
-                self.hits[bank] = 0
-                self.act_at[bank] = max(self.act_at[bank], now + clocks.trp)
-                self.renew(bank)
-            else:
-                queue, row, write = self.queues[bank], self.open[bank], kind - 1
-                for place, entry in enumerate(queue):
-                    if entry[0] == row and entry[1] == write:
-                        del queue[place]
-                        break
+            row_command, occupied = kind == 0, 1
+            if kind:
+                self.access(bank, kind - 1, now)
                 left -= 1
-                if self.hits[bank]:
-                    served.row_hits += 1
-                self.hits[bank] += 1
-                first_read, first_write = groups + 1, 2 * groups + 1
-                if write:
-                    data = now + clocks.cwl + clocks.burst
-                    same, turn_s, turn_l = first_write, data + clocks.twtr_s, data + clocks.twtr_l
-                    for other in range(first_read, first_write):
-                        floor[other] = max(floor[other], turn_s)
-                    floor[first_read + group] = max(floor[first_read + group], turn_l)
-                    self.pre_at[bank] = max(self.pre_at[bank], data + clocks.twr)
-                else:
-                    data = now + clocks.cl + clocks.burst
-                    same, turn = first_read, now + clocks.read_to_write
-                    for other in range(first_write, first_write + groups):
-                        floor[other] = max(floor[other], turn)
-                    self.pre_at[bank] = max(self.pre_at[bank], now + clocks.trtp)
-                    served.read_latency += data - entry[2]
-                for other in range(same, same + groups):
-                    floor[other] = max(floor[other], now + clocks.tccd_s)
-                floor[same + group] = max(floor[same + group], now + clocks.tccd_l)
-                end = max(end, data)
-                if write != last_kind:
-                    served.turnarounds += 1
-                    last_kind = write
-                if self.record:
-                    commands.append((now, "WR" if write else "RD", bank, row))
-                self.renew(bank)
-                for waits in (0, 1):
-                    if self.waiting[waits][bank]:
-                        self.movable[waits].add(bank)
+            elif self.open[bank] < 0:
+                self.activate(bank, now)
+                occupied = self.activate_clocks
+            else:
+                self.precharge(bank, now)
+            self.renew(bank)
             if not dual:
                 for _ in range(occupied):
                     now = self.next_clock(now)
             elif second:
                 now = self.next_clock(now)
-        served.clocks = end
         return served
 
-    def refresh(self, at: int, served: Served) -> int:
-        """Close all rows as soon as they may be closed, then refresh; the clock of the refresh."""
-        clocks = self.clocks
-        opened = [bank for bank, row in enumerate(self.open) if row >= 0]
-        ready = max([at, *self.act_at])
-        if opened:
-            close = max([at, *(self.pre_at[bank] for bank in opened)])
-            ready = max(ready, close + clocks.trp)
-            if self.record:
-                served.commands.append((close, "PREA", -1, -1))
+    def activate(self, bank: int, now: int) -> None:
+        """Open the row of the bank's oldest request."""
+        clocks, floor, groups = self.clocks, self.floor, self.groups
+        row = self.open[bank] = self.queues[bank][0][0]
+        self.served.activations += 1
+        self.col_at[bank] = now + clocks.trcd
+        self.pre_at[bank] = now + clocks.tras
+        self.act_at[bank] = now + clocks.tras + clocks.trp
+        self.acts.append(now)
+        soonest = now + clocks.trrd_s
+        if len(self.acts) == 4:
+            soonest = max(soonest, self.acts[0] + clocks.tfaw)
+        for other in range(groups):
+            if floor[other] < soonest:
+                floor[other] = soonest
+        group = bank // self.in_group
+        floor[group] = max(floor[group], now + clocks.trrd_l)
+        if self.dual:
+            floor[groups] = now + self.activate_clocks
         if self.record:
-            served.commands.append((ready, "REF", -1, -1))
-        served.refreshes += 1
+            self.served.commands.append((now, "ACT", bank, row))
+
+    def precharge(self, bank: int, now: int) -> None:
+        """Close the row of the bank."""
+        if self.record:
+            self.served.commands.append((now, "PRE", bank, self.open[bank]))
+        self.open[bank], self.hits[bank] = -1, 0
+        self.act_at[bank] = max(self.act_at[bank], now + self.clocks.trp)
+
+    def access(self, bank: int, write: int, now: int) -> None:
+        """Read or write the open row for the oldest request of that kind."""
+        clocks, floor, served = self.clocks, self.floor, self.served
+        queue, row, group = self.queues[bank], self.open[bank], bank // self.in_group
+        for place, entry in enumerate(queue):
+            if entry[0] == row and entry[1] == write:
+                del queue[place]
+                break
+        if self.hits[bank]:
+            served.row_hits += 1
+        self.hits[bank] += 1
+        reads = self.groups + 1
+        writes = reads + self.groups
+        if write:
+            data = now + clocks.cwl + clocks.burst
+            same, others = writes, range(reads, writes)
+            turn, close = data + clocks.twtr_s, data + clocks.twr
+        else:
+            data = now + clocks.cl + clocks.burst
+            same, others = reads, range(writes, writes + self.groups)
+            turn, close = now + clocks.read_to_write, now + clocks.trtp
+            served.read_latency += data - entry[2]
+        for other in others:
+            if floor[other] < turn:
+                floor[other] = turn
+        if write:
+            floor[reads + group] = max(floor[reads + group], data + clocks.twtr_l)
+        if self.pre_at[bank] < close:
+            self.pre_at[bank] = close
+        follow = now + clocks.tccd_s
+        for other in range(same, same + self.groups):
+            if floor[other] < follow:
+                floor[other] = follow
+        floor[same + group] = max(floor[same + group], now + clocks.tccd_l)
+        served.clocks = max(served.clocks, data)
+        if write != self.last_kind:
+            served.turnarounds += 1
+            self.last_kind = write
+        if self.record:
+            served.commands.append((now, "WR" if write else "RD", bank, row))
+        for kind in (0, 1):  # the queue of the bank has room again
+            if self.waiting[kind][bank]:
+                self.movable[kind].add(bank)
+
+    def refresh(self, due: int) -> int:
+        """Close the open rows, a clock each and as soon as they may be closed, then refresh all banks.
+
+        Returns the clock of the refresh command.
+        """
+        clocks, clock = self.clocks, due
+        opened = [bank for bank, row in enumerate(self.open) if row >= 0]
+        while opened:
+            clock = max(clock, min(self.pre_at[bank] for bank in opened))
+            bank = next(bank for bank in opened if self.pre_at[bank] <= clock)
+            opened.remove(bank)
+            self.precharge(bank, clock)
+            clock += 1
+        ready = max([due, *self.act_at])
+        if self.record:
+            self.served.commands.append((ready, "REF", -1, -1))
+        self.served.refreshes += 1
         for bank in range(len(self.open)):
-            self.open[bank], self.hits[bank] = -1, 0
             self.act_at[bank] = ready + clocks.trfc
             self.renew(bank)
         return ready

@@ -132,7 +132,11 @@ def run_pattern(
         if stride % size:
             raise InputError("memory", "stride_bytes", stride, f"a multiple of {size}")
     fraction = write_fraction
-    if isinstance(fraction, bool) or not isinstance(fraction, int | float) or not 0 <= fraction <= 1:
+    if (
+        isinstance(fraction, bool)
+        or not isinstance(fraction, int | float)
+        or not 0 <= fraction <= 1
+    ):
         raise InputError("memory", "write_fraction", fraction, "0 to 1")
     if queue_depth is not None:
         integer("queue_depth", queue_depth, 1, 1024)

@@ -9,7 +9,7 @@ from fractions import Fraction
 from functools import cache
 
 from designs.memory_technology import MemoryTechnology, address_fields
-from sim.memory.dram.controller import Clocks
+from sim.memory.dram.clocks import Clocks
 from sim.memory.dram.patterns import run_pattern
 
 __all__ = ["has_closed_form", "row_miss_ns", "stream_fraction", "turnaround_ns"]
@@ -52,9 +52,8 @@ def stream_fraction(technology: MemoryTechnology) -> Fraction:
     spacing = 1 / rates[groups]
     lost = clocks.trtp + clocks.trp + clocks.trfc + clocks.trcd - spacing
     lost += sum(clocks.trrd_s * (1 - spacing * rate) for rate in rates[1:groups])
-    crowded = 0
-    if not technology.dual_command:
-        crowded = max(0, technology.activate_clocks + 1 - spacing)
+    room = 1 if technology.dual_command else spacing - technology.activate_clocks
+    crowded = max(Fraction(0), 1 - room)
     row = technology.columns * spacing
     sustained = (1 - lost / clocks.trefi) * row / (row + crowded)
     return Fraction(technology.burst_length, technology.transfers_per_clock) / spacing * sustained

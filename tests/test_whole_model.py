@@ -1,0 +1,162 @@
+"""Conservation: cycles, bytes and energy of whole models add up, and never beat physics."""
+
+import dataclasses
+from functools import cache
+
+import pytest
+
+from designs.files import library_names, load_design
+from designs.parts import Cores, Flash
+from mapping.formats import parse_format
+from mapping.models import resolve_model
+from sim.attribution import REASONS
+from sim.conventions import PHYSICAL, list_conventions, load_conventions
+from sim.model import simulate_model
+
+MODELS = ("gemma3-270m", "gpt2-medium", "llama3.2-1b", "opt-1.3b", "qwen1.5-moe-a2.7b")
+LARGE = ("llama2-7b", "mixtral-8x7b", "qwen3-30b-a3b")  # too wide for the smallest design
+RULES = {"physical": PHYSICAL} | {name: load_conventions(name) for name in list_conventions()}
+
+
+@cache
+def simulate(model, design, rules="physical", prefill=96, decode=5, **options):
+    accelerator = load_design(design) if isinstance(design, str) else design
+    memory = dataclasses.replace(accelerator.dram, capacity_bytes=1 << 42)
+    accelerator = dataclasses.replace(accelerator, dram=memory)
+    fmt = parse_format(accelerator.formats.weights)
+    spec = resolve_model(model).spec
+    return accelerator, simulate_model(
+        spec, accelerator, fmt, prefill, decode, rules=RULES[rules], **options
+    )
+
+
+def check(design, result):
+    lanes = design.unit.macs * design.cores.count
+    for o in result.operators:
+        assert list(o.total_reasons) == list(REASONS)
+        assert min(o.total_reasons.values()) >= 0
+        assert sum(o.total_reasons.values()) == o.total_cycles
+        assert o.cycles * o.count == pytest.approx(o.total_cycles)
+        assert o.dram_bytes * o.count == pytest.approx(o.total_dram_bytes)
+        assert o.read_bytes + o.write_bytes == o.total_dram_bytes
+        assert o.total_dram_bytes >= o.compulsory_bytes, o.name
+        assert o.total_cycles * lanes >= o.macs, o.name
+        if o.energy is not None:
+            assert min(o.energy.values()) >= 0
+            assert o.energy_joules == pytest.approx(sum(o.energy.values()))
+    for name, phase in result.phases.items():
+        mine = [o for o in result.operators if o.phase == name]
+        assert phase.cycles == sum(phase.reasons.values()) == sum(o.total_cycles for o in mine)
+        assert phase.dram_bytes == sum(o.total_dram_bytes for o in mine)
+        assert phase.dram_bytes == phase.traffic["dram_read"] + phase.traffic["dram_write"]
+        assert 0 <= phase.simulated_only_cycles <= phase.cycles
+        if phase.energy is not None:
+            assert phase.energy_joules == pytest.approx(sum(phase.energy.values()))
+            assert phase.energy_joules == pytest.approx(sum(o.energy_joules for o in mine))
+        peak = result.roof.dram_bytes_per_second * phase.seconds
+        assert phase.dram_bytes <= peak * (1 + 1e-6)
+
+
+@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("design", library_names())
+def test_physical_results_are_conserved(design, model):
+    check(*simulate(model, design))
+
+
+@pytest.mark.parametrize("model", LARGE)
+@pytest.mark.parametrize("design", ["dense-int8", "bitmod-28nm", "fp16-28nm"])
+def test_large_models_are_conserved(design, model):
+    check(*simulate(model, design, prefill=2048, decode=3))
+
+
+@pytest.mark.parametrize("design", ["fp16-28nm", "bitmod-28nm", "dense-int8"])
+@pytest.mark.parametrize("rules", list_conventions())
+def test_results_under_conventions_are_conserved(design, rules):
+    check(*simulate("llama2-7b", design, rules))
+
+
+def test_cores_share_the_work_and_meet():
+    one = load_design("dense-int8")
+    cores = Cores(count=4, barrier_cycles=500, link_bytes_per_second=10**11)
+    design, four = simulate("llama2-7b", dataclasses.replace(one, cores=cores))
+    check(design, four)
+    _, alone = simulate("llama2-7b", "dense-int8")
+    for phase in ("prefill", "decode"):
+        assert 2.5 < alone.phases[phase].cycles / four.phases[phase].cycles < 4
+        assert four.phases[phase].traffic["link"] > 0
+    # padding apart, no weight is moved twice
+    moved = four.phases["decode"].dram_bytes / alone.phases["decode"].dram_bytes
+    assert 1 <= moved < 1.05
+    assert all(o.simulated_only for o in four.operators)
+
+
+def test_a_slow_barrier_costs_its_cycles():
+    one = load_design("dense-int8")
+    results = []
+    for barrier in (0, 1000):
+        cores = Cores(count=2, barrier_cycles=barrier, link_bytes_per_second=10**11)
+        results.append(simulate("gemma3-270m", dataclasses.replace(one, cores=cores))[1])
+    for phase in ("prefill", "decode"):
+        fast, slow = (r.phases[phase] for r in results)
+        met = sum(
+            o.count
+            for o in results[0].operators
+            if o.phase == phase and o.engine == "matrix" and o.kind != "attention_scores"
+        )
+        assert slow.cycles - fast.cycles == 1000 * met
+
+
+def test_weights_beyond_dram_come_from_flash():
+    one = load_design("dense-int8")
+    spec = resolve_model("llama2-7b").spec
+    flash = Flash("nvme-gen4-x4", 7_000_000_000, 80.0, 1 << 40, 20.0)
+    small = dataclasses.replace(one.dram, capacity_bytes=4 << 30)
+    design = dataclasses.replace(one, dram=small, flash=flash)
+    fmt = parse_format("int8")
+    slow = simulate_model(spec, design, fmt, 0, 4, 100)
+    fast = simulate_model(spec, one, fmt, 0, 4, 100)
+    check(design, slow)
+    assert not slow.fits_memory
+    decode = slow.phases["decode"]
+    missing = slow.weight_bytes + slow.kv_cache_bytes + 2 * spec.vocab * spec.hidden - (4 << 30)
+    assert decode.traffic["flash_read"] == pytest.approx(4 * missing, rel=0.001)
+    assert decode.seconds >= decode.traffic["flash_read"] / 7e9
+    assert decode.cycles > fast.phases["decode"].cycles
+    assert decode.energy["flash"] == pytest.approx(decode.traffic["flash_read"] * 8 * 20e-12)
+
+
+def test_a_context_that_grows_is_the_sum_of_its_steps():
+    _, many = simulate("gemma3-270m", "dense-int8", prefill=0, decode=6, context=700)
+    steps = [
+        simulate("gemma3-270m", "dense-int8", prefill=0, decode=1, context=700 + i)[1]
+        for i in range(6)
+    ]
+    for field in ("cycles", "dram_bytes"):
+        assert getattr(many.phases["decode"], field) == sum(
+            getattr(step.phases["decode"], field) for step in steps
+        )
+    assert many.phases["decode"].energy_joules == pytest.approx(
+        sum(step.phases["decode"].energy_joules for step in steps)
+    )
+
+
+def test_longer_contexts_and_wider_caches_cost_more():
+    cycles = [
+        simulate("llama3-8b", "dense-int8", prefill=0, decode=1, context=context)[1]
+        .phases["decode"]
+        .cycles
+        for context in (64, 512, 4096, 8000)
+    ]
+    assert cycles == sorted(cycles)
+    one = load_design("dense-int8")
+    narrow = dataclasses.replace(one, formats=dataclasses.replace(one.formats, kv_cache_bits=4))
+    wide = simulate("llama3-8b", one, prefill=0, decode=1, context=8000)[1]
+    less = simulate("llama3-8b", narrow, prefill=0, decode=1, context=8000)[1]
+    assert less.phases["decode"].cycles < wide.phases["decode"].cycles
+    assert less.kv_cache_bytes < 0.6 * wide.kv_cache_bytes
+
+
+def test_int8_cache_of_llama2_7b_has_the_size_it_must_have():
+    _, result = simulate("llama2-7b", "dense-int8", prefill=0, decode=1, context=127)
+    # 262,144 bytes a token of keys and values, and a 2-byte scale for each of 32 x 32 x 2
+    assert result.kv_cache_bytes == 128 * (262_144 + 2 * 2 * 32 * 32)
