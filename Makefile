@@ -36,6 +36,8 @@ rtl: $(STAMP)
 docs: $(STAMP)
 	$(BIN)/python -m mapping.isa_document
 	$(BIN)/python -m designs.register_document
+	$(BIN)/python -m designs.process_document
+	$(BIN)/silicast fidelity -o docs/fidelity.md
 
 bench: $(STAMP)
 	$(BIN)/python -m benchmarks

@@ -4,12 +4,15 @@ Colours are those of Okabe and Ito ("Color Universal Design", 2008), which peopl
 forms of colour blindness can tell apart; every part also has its name and figure as text.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from markupsafe import Markup, escape
 
-__all__ = ["PALETTE", "REASON_COLOURS", "Part", "bar", "colours"]
+from silicast.figures import count, percent
+from sim.attribution import REASONS
+
+__all__ = ["PALETTE", "REASON_COLOURS", "Part", "bar", "colours", "reason_bar"]
 
 PALETTE = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442", "#999999")
 """Okabe and Ito's, without black, and a grey."""
@@ -111,3 +114,20 @@ def bar(
             f"<title>{escape(meaning)}</title></line>"
         )
     return Markup("".join(pieces) + "</svg>")
+
+
+def reason_bar(
+    reasons: Mapping[str, float], whole: float, title: str, hatched: bool = False, height: int = 18
+) -> Markup:
+    """Cycles by reason, in the order of `sim.attribution.REASONS`; arguments as `bar`."""
+    total = sum(reasons.values()) or 1
+    parts = [
+        Part(
+            reason.replace("_", " "),
+            reasons[reason],
+            REASON_COLOURS[reason],
+            f"{count(reasons[reason])} cycles, {percent(reasons[reason] / total)}",
+        )
+        for reason in REASONS
+    ]
+    return bar(parts, whole, title, hatched=hatched, height=height)

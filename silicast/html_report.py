@@ -14,12 +14,12 @@ import jinja2
 from designs.errors import InputError
 from silicast import figures
 from silicast.charts import REASON_COLOURS
+from silicast.html_headline import phase_cards
 from silicast.html_sections import (
     area_section,
     energy_section,
     memory_section,
     operator_rows,
-    phase_cards,
     resource_section,
     time_section,
     traffic_section,

@@ -3,11 +3,10 @@
 A figure that is not modelled is None and is shown with the reason, never as 0.
 """
 
-from collections.abc import Mapping
 from typing import Any
 
-from silicast.charts import REASON_COLOURS, Part, bar, colours
-from silicast.figures import ABSENT, TIMES, count, percent, plain, quantity, ratio, seconds
+from silicast.charts import REASON_COLOURS, Part, bar, colours, reason_bar
+from silicast.figures import TIMES, count, percent, quantity
 from sim.attribution import REASONS
 from sim.results import ModelResult, OperatorResult, PhaseResult
 
@@ -16,16 +15,10 @@ __all__ = [
     "energy_section",
     "memory_section",
     "operator_rows",
-    "phase_cards",
     "resource_section",
-    "roofline_seconds",
     "time_section",
     "traffic_section",
 ]
-
-_TITLES = {"prefill": "Prefill", "decode": "Decode"}
-_MOSTLY = 0.85
-"""Share from which a card says that a phase is bound by one thing; chooses words only."""
 
 _PARTS = {
     "unit": "matrix unit",
@@ -52,166 +45,7 @@ def _words(key: str) -> str:
     return _PARTS.get(key, key.replace("_", " "))
 
 
-def roofline_seconds(result: ModelResult, phase: str) -> float:
-    """The least time a phase could take: each operator at the lower of the two roofs.
-
-    An operator needs at least its multiply-accumulates at the peak rate, and at least its
-    compulsory bytes at the sustained bandwidth (Williams et al., CACM 52(4), 2009); operators
-    follow one another. Operators without either count as 0.
-    """
-    roof = result.roof
-    return sum(
-        max(o.macs / roof.macs_per_second, o.compulsory_bytes / roof.sustained_bytes_per_second)
-        for o in _of(result, phase)
-    )
-
-
-# Headline ---------------------------------------------------------------------------------------
-
-
-def phase_cards(result: ModelResult) -> list[dict[str, Any]]:
-    """The headline of each phase that has tokens."""
-    return [_card(result, name, phase) for name, phase in _phases(result).items()]
-
-
-def _card(result: ModelResult, name: str, phase: PhaseResult) -> dict[str, Any]:
-    roof = result.roof
-    used = phase.dram_bytes / phase.seconds
-    best = roofline_seconds(result, name)
-    if name == "prefill":
-        lead = (seconds(phase.seconds), "to the first token")
-    else:
-        lead = (plain(phase.tokens_per_second, "tokens/s"), "generated")
-    bandwidth = (
-        f"{quantity(used, 'B/s')} used, {percent(used / roof.sustained_bytes_per_second)} of the "
-        f"sustained {quantity(roof.sustained_bytes_per_second, 'B/s')}; "
-        f"peak {quantity(roof.dram_bytes_per_second, 'B/s')}"
-    )
-    only = phase.simulated_only_cycles / phase.cycles
-    return {
-        "name": name,
-        "title": _TITLES.get(name, name),
-        "lead": lead,
-        "verdict": _verdict(result, name, phase),
-        "figures": _card_figures(result, name, phase, best),
-        "reasons": _reason_bar(phase.reasons, phase.cycles, f"{name}: cycles by reason", height=26),
-        "bandwidth": bandwidth,
-        "bandwidth_bar": bar(
-            [Part("used", used, "#0072B2", quantity(used, "B/s"))],
-            max(roof.dram_bytes_per_second, used),
-            f"{name}: DRAM bandwidth",
-            mark=(
-                roof.sustained_bytes_per_second,
-                f"sustained: {quantity(roof.sustained_bytes_per_second, 'B/s')}",
-            ),
-            height=14,
-        ),
-        "only": percent(only),
-        "only_cycles": count(phase.simulated_only_cycles),
-        "only_bar": bar(
-            [Part("simulated only", only, "#999999", percent(only))],
-            1.0,
-            f"{name}: share of cycles that is simulated only",
-            hatched=True,
-            height=14,
-        ),
-        "only_all": phase.simulated_only_cycles == phase.cycles,
-    }
-
-
-def _card_figures(
-    result: ModelResult, name: str, phase: PhaseResult, best: float
-) -> list[tuple[str, str, str]]:
-    """Name, figure and explanation of the smaller figures of a card."""
-    energy = phase.energy_joules
-    rows = []
-    if name == "prefill":
-        rate = plain(phase.tokens_per_second, "tokens/s")
-        rows.append(("throughput", rate, "tokens of the prompts in a second"))
-    else:
-        each = seconds(phase.seconds / phase.passes)
-        rows.append(("time of a pass", each, "between two tokens of a sequence, mean"))
-    total = quantity(phase.cycles, "\u202fcycles")
-    rows.append(("cycles", total, f"{count(phase.cycles)} in {seconds(phase.seconds)}"))
-    rows.append(
-        (
-            "utilisation",
-            percent(phase.utilization),
-            "of all multiply-accumulate lanes and cycles",
-        )
-    )
-    longer = "time over that of each operator on its roof"
-    rows.append(("over the roofline", ratio(phase.seconds / best if best else None), longer))
-    if energy is None:
-        why = "not modelled: " + result.not_modelled.get("energy", "no silicon process is named")
-        rows.append(("energy a token", ABSENT, why))
-    else:
-        rows.append(
-            (
-                "energy a token",
-                quantity(energy / phase.tokens, "J"),
-                f"{quantity(energy, 'J')} in all, {quantity(energy / phase.seconds, 'W')} mean",
-            )
-        )
-    compulsory = sum(o.compulsory_bytes for o in _of(result, name))
-    rows.append(
-        (
-            "DRAM a token",
-            quantity(phase.dram_bytes / phase.tokens, "B"),
-            f"{percent(compulsory / phase.dram_bytes if phase.dram_bytes else None)} of it is "
-            "compulsory: weights and KV cache once a pass",
-        )
-    )
-    return rows
-
-
-def _verdict(result: ModelResult, name: str, phase: PhaseResult) -> str:
-    """What limits a phase, in one sentence of its own figures."""
-    used = phase.dram_bytes / phase.seconds / result.roof.sustained_bytes_per_second
-    fed = phase.reasons["compute"] / phase.cycles
-    busy = phase.utilization or 0.0
-    waits = {reason: cycles for reason, cycles in phase.reasons.items() if reason != "compute"}
-    longest = max(waits, key=lambda reason: waits[reason])
-    waiting = f"{percent(waits[longest] / phase.cycles)} wait ({longest.replace('_', ' ')})"
-    if used >= _MOSTLY:
-        return (
-            f"Limited by DRAM bandwidth: {percent(used)} of what the memory sustains is used. "
-            f"Engines work in {percent(fed)} of the cycles, with {percent(busy)} of the lanes."
-        )
-    if busy >= _MOSTLY:
-        return (
-            f"Limited by compute: {percent(busy)} of the lanes do the model's work in a mean "
-            f"cycle; DRAM bandwidth is used to {percent(used)}."
-        )
-    if fed >= _MOSTLY:
-        return (
-            f"An engine works in {percent(fed)} of the cycles, but only {percent(busy)} of the "
-            f"lanes do the model's work; DRAM bandwidth is used to {percent(used)}."
-        )
-    operator = max(_of(result, name), key=lambda o: o.total_cycles)
-    return (
-        f"No single limit: an engine works in {percent(fed)} of the cycles, {waiting}; "
-        f"{operator.name} takes most, {percent(operator.total_cycles / phase.cycles)}."
-    )
-
-
 # Time -------------------------------------------------------------------------------------------
-
-
-def _reason_bar(
-    reasons: Mapping[str, float], whole: float, title: str, hatched: bool = False, height: int = 18
-) -> Any:
-    total = sum(reasons.values()) or 1
-    parts = [
-        Part(
-            reason.replace("_", " "),
-            reasons[reason],
-            REASON_COLOURS[reason],
-            f"{count(reasons[reason])} cycles, {percent(reasons[reason] / total)}",
-        )
-        for reason in REASONS
-    ]
-    return bar(parts, whole, title, hatched=hatched, height=height)
 
 
 def time_section(result: ModelResult) -> list[dict[str, Any]]:
@@ -226,7 +60,7 @@ def time_section(result: ModelResult) -> list[dict[str, Any]]:
                 "layers": f"{TIMES}{o.layers}" if o.layers > 1 else "",
                 "only": o.simulated_only,
                 "share": percent(o.total_cycles / phase.cycles),
-                "bar": _reason_bar(
+                "bar": reason_bar(
                     o.total_reasons, longest, f"{name} {o.name}", hatched=o.simulated_only
                 ),
                 "small": o.total_cycles < 0.002 * phase.cycles,
@@ -244,7 +78,7 @@ def time_section(result: ModelResult) -> list[dict[str, Any]]:
         small = [o for o in operators if o.total_cycles < 0.002 * phase.cycles]
         sections.append(
             {
-                "title": _TITLES.get(name, name),
+                "title": name.capitalize(),
                 "name": name,
                 "rows": rows,
                 "shares": shares,
@@ -336,7 +170,7 @@ def traffic_section(result: ModelResult) -> dict[str, Any]:
         rows.append(
             {"level": _LEVELS.get(level, level.replace("_", " ") + on_chip), "cells": cells}
         )
-    return {"phases": [_TITLES.get(name, name) for name in phases], "rows": rows}
+    return {"phases": [name.capitalize() for name in phases], "rows": rows}
 
 
 def memory_section(result: ModelResult) -> dict[str, Any]:
@@ -405,7 +239,7 @@ def energy_section(result: ModelResult) -> dict[str, Any]:
         ]
         bars.append(
             {
-                "title": _TITLES.get(name, name),
+                "title": name.capitalize(),
                 "total": quantity(total, "J"),
                 "token": quantity(total / phase.tokens, "J"),
                 "bar": bar(shown, total or 1.0, f"{name}: energy by part", height=26),

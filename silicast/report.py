@@ -1,24 +1,20 @@
 """Results as tables for people; only here are numbers rounded and given prefixes."""
 
-import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
-from rich.cells import cell_len
 from rich.console import Console
-from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
 from silicast.execution import RunResult
+from silicast.tables import make_table, scaled, show, standard_output, words
 from silicast.verification import VerifyResult
 from sim.attribution import REASONS
 from sim.model import ModelResult
 
 __all__ = ["print_rows", "print_run", "print_simulation", "print_verification"]
 
-_WIDEST = 10_000
-_NARROWEST_PROSE = 24
 _SMALL = 0.005  # operators of the vector engine below this part of a phase share a line
 _PHASES = (
     "the prefill's lm_head gives the first new token; decode counts the passes after it, each "
@@ -29,53 +25,6 @@ _SHARES = (
     "be bound by memory and mostly compute; with one token a pass the lanes of the other tokens "
     'are idle ("lanes used")'
 )
-_PREFIXES = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
-
-
-def _scaled(value: float | None, unit: str = "") -> str:
-    """A figure with an SI prefix, e.g. ``1.62 G``."""
-    if value is None:
-        return "-"
-    for size, prefix in _PREFIXES:
-        if abs(value) >= size:
-            return f"{value / size:.3g} {prefix}{unit}"
-    return f"{value:.3g} {unit}".strip()
-
-
-def _words(key: str) -> str:
-    return key.replace("_", " ")
-
-
-def _console() -> Console:
-    """Standard output; a fixed width when it is no terminal."""
-    return Console(highlight=False) if sys.stdout.isatty() else Console(width=160, highlight=False)
-
-
-def _table(title: str, columns: Iterable[str], text_columns: int = 1) -> Table:
-    table = Table(title=Text(title), title_justify="left", box=None, pad_edge=False)
-    table.header_style = "bold"
-    for index, column in enumerate(columns):
-        text = index < text_columns
-        # on a terminal a header takes a line a word, so that the column is as narrow as its figures
-        header = column.replace(" ", "\n") if sys.stdout.isatty() and not text else column
-        table.add_column(header, justify="left" if text else "right", no_wrap=True)
-    return table
-
-
-def _print(console: Console, table: Table, prose: int | None = None) -> None:
-    """A table of which no figure is ever cut: only column ``prose`` is wrapped to fit.
-
-    A terminal that is still too narrow wraps the lines itself.
-    """
-    wide = console.options.update(width=_WIDEST)
-    width = Measurement.get(console, wide, table).maximum
-    if prose is not None and width > console.width:
-        column = table.columns[prose]
-        words = max(cell_len(str(cell)) for cell in column.cells)
-        column.no_wrap = False
-        column.width = max(_NARROWEST_PROSE, words - (width - console.width))
-        width = Measurement.get(console, wide, table).maximum
-    Console(width=max(width, console.width), highlight=False).print(table)
 
 
 def print_rows(title: str, rows: list[dict], columns: Mapping[str, str]) -> None:
@@ -90,7 +39,7 @@ def print_rows(title: str, rows: list[dict], columns: Mapping[str, str]) -> None
     columns : mapping of str to str
         Keys of the rows, and what they are called.
     """
-    table = _table(title, columns.values())
+    table = make_table(title, columns.values())
     for column, key in zip(table.columns, columns, strict=True):
         if all(isinstance(row[key], str | list) for row in rows):
             column.justify, column.header = "left", columns[key]
@@ -98,14 +47,14 @@ def print_rows(title: str, rows: list[dict], columns: Mapping[str, str]) -> None
         table.add_row(*(_cell(row[key]) for key in columns))
     last = rows[0][list(columns)[-1]] if rows else None
     prose = len(columns) - 1 if isinstance(last, str | list) else None
-    _print(_console(), table, prose)
+    show(standard_output(), table, prose)
 
 
 def _cell(value: Any) -> Text:
     if isinstance(value, bool):
         return Text("yes" if value else "no")
     if isinstance(value, float) or (isinstance(value, int) and value >= 1_000_000):
-        return Text(_scaled(value))
+        return Text(scaled(value))
     if isinstance(value, list):
         return Text(", ".join(map(str, value)) or "-")
     return Text("-" if value is None else str(value))
@@ -113,13 +62,13 @@ def _cell(value: Any) -> Text:
 
 def print_simulation(result: ModelResult) -> None:
     """Phases, operators, reasons, energy, and what is not modelled."""
-    console = _console()
+    console = standard_output()
     formats = f"weights {result.weights}, activations {result.activations}"
     title = f"{result.model} on {result.design}, {formats}, batch {result.batch}"
     if result.conventions is not None:
         title += f", counted as {result.conventions}"
     columns = ("phase", "tokens", "cycles", "seconds", "tokens/s", "DRAM", "energy", "utilized")
-    table = _table(title, (*columns, "simulated only"))
+    table = make_table(title, (*columns, "simulated only"))
     for name, phase in result.phases.items():
         if phase.tokens:
             table.add_row(
@@ -128,30 +77,30 @@ def print_simulation(result: ModelResult) -> None:
                 f"{phase.cycles:,}",
                 f"{phase.seconds:.4g}",
                 f"{phase.tokens_per_second:.4g}",
-                _scaled(phase.dram_bytes, "B"),
-                _scaled(phase.energy_joules, "J"),
+                scaled(phase.dram_bytes, "B"),
+                scaled(phase.energy_joules, "J"),
                 f"{phase.utilization:.1%}",
                 f"{phase.simulated_only_cycles / phase.cycles:.1%}",
             )
-    _print(console, table)
+    show(console, table)
     console.print(Text(_PHASES, style="dim"))
     console.print()
     _print_operators(console, result)
     for phase_name, phase in result.phases.items():
         if phase.energy:
             parts = sorted(phase.energy.items(), key=lambda part: -part[1])
-            shown = ", ".join(f"{_words(n)} {_scaled(j, 'J')}" for n, j in parts if j)
+            shown = ", ".join(f"{words(n)} {scaled(j, 'J')}" for n, j in parts if j)
             console.print(Text(f"energy of the {phase_name}: {shown}"))
     if result.area_mm2:
-        shown = ", ".join(f"{_words(n)} {a:.3g}" for n, a in result.area_mm2.items() if a)
+        shown = ", ".join(f"{words(n)} {a:.3g}" for n, a in result.area_mm2.items() if a)
         total = sum(result.area_mm2.values())
         console.print(Text(f"area {total:.3g} mm2: {shown}"))
     if result.resources:
-        used, free = result.resources["used"], result.resources["available"]
+        used, free = result.resources["used"], result.resources["free"]
         shown = ", ".join(f"{n} {used[n]:,.0f} of {free[n]:,.0f}" for n in used if n in free)
         console.print(Text(f"resources: {shown}"))
     sizes = (result.weight_bytes, result.kv_cache_bytes, result.memory_bytes)
-    weights, cache, capacity = (_scaled(size, "B") for size in sizes)
+    weights, cache, capacity = (scaled(size, "B") for size in sizes)
     console.print(Text(f"memory: weights {weights}, KV cache {cache}, of {capacity}"))
     for what, why in result.not_modelled.items():
         console.print(Text(f"not in these figures: {what} ({why})", style="dim"))
@@ -164,8 +113,8 @@ def _print_operators(console: Console, result: ModelResult) -> None:
     """Operators with their reasons; small ones of the vector engine in one line."""
     sizes = ("M", "N", "K", "x", "count")
     columns = ("operator", "phase", "bound", *sizes, "cycles of one", "cycles", "lanes used")
-    table = _table("operators (* simulated only)", columns, 3)
-    shares = _table("cycles by reason", ("operator", "phase", *map(_words, REASONS)), 2)
+    table = make_table("operators (* simulated only)", columns, 3)
+    shares = make_table("cycles by reason", ("operator", "phase", *map(words, REASONS)), 2)
     for name, phase in result.phases.items():
         small = []
         for o in (o for o in result.operators if o.phase == name):
@@ -184,9 +133,9 @@ def _print_operators(console: Console, result: ModelResult) -> None:
             table.add_row(shown, name, "", *blank, f"{cycles:,}", "-")
             together = {r: sum(o.total_reasons[r] for o in small) for r in REASONS}
             _add_shares(shares, shown, name, together, cycles)
-    _print(console, table)
+    show(console, table)
     console.print()
-    _print(console, shares)
+    show(console, shares)
     console.print(Text(_SHARES, style="dim"))
     console.print()
 
@@ -200,11 +149,11 @@ def _add_shares(
 
 def print_verification(result: VerifyResult) -> None:
     """Verdict, sums and cycles of one product."""
-    console = _console()
+    console = standard_output()
     verdict = "passed" if result.passed else "FAILED"
     style = "bold green" if result.passed else "bold red"
     console.print(Text(f"{verdict}: {result.gemm} {result.weights} on {result.design}", style))
-    table = _table("", ("what", "simulated", "RTL", "difference", "allowed"))
+    table = make_table("", ("what", "simulated", "RTL", "difference", "allowed"))
     difference = result.cycles_simulated - result.cycles_rtl
     table.add_row(
         "cycles",
@@ -213,24 +162,24 @@ def print_verification(result: VerifyResult) -> None:
         f"{difference:+,}" if difference else "0",
         f"{result.cycle_limit:,}",
     )
-    _print(console, table)
+    show(console, table)
     outputs = f"{result.mismatched_outputs:,} of {result.outputs:,} sums of the RTL differ from the"
     golden = f"{result.golden_mismatches:,} of the golden model's from the exact integer result"
     console.print(Text(f"{outputs} golden model's, {golden}"))
     for reason, cycles in result.reasons.items():
         if cycles:
-            text = f"{cycles:12,} cycles {_words(reason)}: {REASONS[reason]}"
+            text = f"{cycles:12,} cycles {words(reason)}: {REASONS[reason]}"
             console.print(Text(text, style="dim"))
 
 
 def print_run(result: RunResult) -> None:
     """Text, operators and headline of a model that ran."""
-    console = _console()
+    console = standard_output()
     console.print(Text(result.prompt, style="dim") + Text(result.text, style="bold"))
     console.print()
     columns = ("operator", "phase", "M", "N", "K", "count", "simulated", "RTL", "difference")
     title = f"{result.model} on {result.design}, {result.backend}: cycles of one execution"
-    table = _table(title, (*columns, "mismatches"), 2)
+    table = make_table(title, (*columns, "mismatches"), 2)
     for o in result.operators:
         found = ("-", "-", "-")
         if o.cycles_rtl is not None:
@@ -239,7 +188,7 @@ def print_run(result: RunResult) -> None:
             found = (f"{o.cycles_rtl:,}", shown, f"{o.mismatched_outputs:,}")
         sizes = (str(o.m), str(o.n), str(o.k), str(o.count))
         table.add_row(o.name, o.phase, *sizes, f"{o.cycles_simulated:,}", *found)
-    _print(console, table)
+    show(console, table)
     console.print()
     if result.backend == "rtl":
         verdict = "passed" if result.passed else "FAILED"
@@ -251,7 +200,7 @@ def print_run(result: RunResult) -> None:
     console.print(Text(f"{tokens}; {result.cycles_simulated:,} cycles simulated{rtl}"))
     speeds = [f"{result.wall_seconds:.1f} s"]
     if result.rtl_cycles_per_second is not None:
-        speeds.append(f"RTL simulated at {_scaled(result.rtl_cycles_per_second)} cycles/s")
+        speeds.append(f"RTL simulated at {scaled(result.rtl_cycles_per_second)} cycles/s")
     if result.decode_tokens_per_second is not None:
         rate = f"{result.decode_tokens_per_second:.4g} tokens/s"
         speeds.append(f"linear layers alone decode {rate} at the design's clock")

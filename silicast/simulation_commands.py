@@ -6,12 +6,12 @@ from typing import Annotated
 import typer
 
 from designs.errors import InputError
-from silicast.command_options import DesignName, Json, Listed, Model, integer, options
+from silicast.command_options import DesignName, Json, Listed, Model, choose, integer, options
 from silicast.commands import app
 from silicast.output import check_json_target, write_json
 from silicast.terminal import TerminalProgress
 
-__all__ = ["conventions", "simulate"]
+__all__ = ["conventions", "memory", "resources", "simulate"]
 
 _PREFILL, _DECODE = 256, 20
 
@@ -126,3 +126,104 @@ def conventions(as_json: Listed = False) -> None:
 
     columns = {"name": "name", "switches": "switches", "description": "whose counting"}
     print_rows("conventions", rows, columns)
+
+
+@app.command()
+def memory(
+    technology: Annotated[
+        str,
+        typer.Argument(
+            metavar="TECHNOLOGY",
+            help="Built-in name (ddr4-2400, hbm2, ...) or TOML file.",
+            show_default=False,
+        ),
+    ],
+    pattern: Annotated[
+        str | None,
+        typer.Option(metavar="P", help="sequential, strided or random; default all three."),
+    ] = None,
+    stride: Annotated[
+        str | None, typer.Option(metavar="BYTES", help="Of strided requests; 4096.")
+    ] = None,
+    requests: Annotated[str, typer.Option(metavar="N", help="Requests a pattern.")] = "100000",
+    request_bytes: Annotated[
+        str | None,
+        typer.Option("--request-bytes", metavar="BYTES", help="Of a request; one burst."),
+    ] = None,
+    mapping: Annotated[
+        str | None,
+        typer.Option(
+            metavar="M",
+            help="Address mapping, e.g. row-bank-column-bankgroup or DRAMsim3's rochrababgco.",
+        ),
+    ] = None,
+    queue: Annotated[
+        str | None, typer.Option(metavar="N", help="Requests the controller holds.")
+    ] = None,
+    json: Json = None,
+) -> None:
+    """Run access patterns on one DRAM channel, command by command: what of the peak is left."""
+    if pattern is not None:
+        choose("--pattern", pattern, "sequential", "strided", "random")
+    if stride is not None and pattern not in (None, "strided"):
+        raise InputError("--stride", "", stride, "with --pattern strided only")
+    check_json_target(json)
+    from silicast.memory_patterns import memory_efficiency
+
+    names = {
+        "stride_bytes": "--stride",
+        "requests": "--requests",
+        "request_bytes": "--request-bytes",
+        "address_mapping": "--mapping",
+        "queue_depth": "--queue",
+    }
+    fields = {
+        "requests": integer("--requests", requests, 1),
+        "request_bytes": None
+        if request_bytes is None
+        else integer("--request-bytes", request_bytes, 1),
+        "address_mapping": mapping,
+        "queue_depth": None if queue is None else integer("--queue", queue, 1),
+    }
+    step = 4096 if stride is None else integer("--stride", stride, 1)
+    rows = []
+    with TerminalProgress() as progress, options(**names):
+        for one in (pattern,) if pattern else ("sequential", "strided", "random"):
+            progress.stage(f"{technology}: {one}")
+            width = step if one == "strided" else None
+            rows.append(memory_efficiency(technology, one, stride_bytes=width, **fields))
+    write_json(json, rows)
+    if json != "-":
+        from silicast.report import print_rows
+
+        columns = {
+            "pattern": "pattern",
+            "stride_bytes": "stride",
+            "efficiency": "of the peak",
+            "bandwidth_bytes_per_second": "B/s",
+            "row_hit_rate": "row hits",
+            "refreshes": "refreshes",
+            "average_latency_ns": "ns a request",
+        }
+        print_rows(f"one channel of {technology}", rows, columns)
+
+
+@app.command()
+def resources(
+    design: DesignName,
+    device: Annotated[
+        str | None, typer.Option(metavar="NAME", help="One FPGA; default all that are known.")
+    ] = None,
+    json: Json = None,
+) -> None:
+    """Silicon area of a design, or whether it fits FPGAs: resources used and free."""
+    check_json_target(json)
+    from designs.files import named_after_file
+    from silicast.silicon import print_resources
+    from silicast.silicon import resources as resources_of
+
+    with named_after_file(design):
+        found = resources_of(design, device)
+    write_json(json, found)
+    if json != "-":
+        print_resources(found)

@@ -22,6 +22,7 @@ from mapping.graph import build_graph
 from mapping.model import ModelSpec
 from mapping.workload import Phase, Work, decode_phase, phase_work, prefill_phase
 from sim.activity import total
+from sim.area import NOT_MODELLED as AREA_NOT_MODELLED
 from sim.area import area
 from sim.conventions import PHYSICAL, Conventions
 from sim.cost.program import GemmCost, simulate_gemm
@@ -29,7 +30,7 @@ from sim.energy import constants
 from sim.energy import not_modelled as energy_not_modelled
 from sim.footprint import footprint
 from sim.phases import Setting, check_format, check_groups, phase_results, with_requantisation
-from sim.resources import check_device
+from sim.resources import Fit, check_device
 from sim.results import ModelResult, OperatorResult, PhaseResult, Roof
 from sim.units import NotModelled
 
@@ -147,7 +148,7 @@ def simulate_model(
     """
     _check(prefill, decode, context, batch)
     check_format(design, fmt)
-    check_device(design)
+    fit = check_device(design)
     graph = build_graph(model) if isinstance(model, ModelSpec) else model.graph
     start = prefill if context is None else context
     works = {
@@ -188,13 +189,16 @@ def simulate_model(
         memory_bytes=memory.capacity_bytes,
         fits_memory=memory.fits,
         area_mm2=None if isinstance(silicon, NotModelled) else silicon,
-        resources=_resources(design),
+        resources=_resources(fit),
         roof=_roof(design, fmt),
-        not_modelled=not_modelled(design, rules) | energy_not_modelled(design, energy_rules),
+        not_modelled=not_modelled(design, rules)
+        | energy_not_modelled(design, energy_rules)
+        | _silicon_not_modelled(silicon, fit),
         provenance=tuple(
             asdict(constant) for constant in constants(design, total(activities), energy_rules)
         ),
-        warnings=_warnings(model, prefill, decode, context),
+        warnings=_warnings(model, prefill, decode, context)
+        + (() if fit is None else tuple(f"{fit.device}: {what}" for what in fit.problems)),
     )
 
 
@@ -224,12 +228,22 @@ def _table_elements(model: ModelSpec | GraphModel, works: list[Work]) -> int:
     return (model.vocab + model.learned_positions) * model.hidden
 
 
-def _resources(design: Design) -> dict[str, dict[str, float]] | None:
-    """Used, available and shell of every resource of the design's device; None without one."""
-    fit = check_device(design)
+def _silicon_not_modelled(silicon: object, fit: Fit | None) -> dict[str, str]:
+    if fit is not None:
+        estimated = ", ".join(fit.estimated)
+        how = {f"synthesis: {estimated}": "estimated from the structure of the RTL"}
+        return dict(fit.not_modelled) | (how if estimated else {})
+    if isinstance(silicon, NotModelled):
+        return {"area": silicon.reason}
+    return {f"area: {what}": why for what, why in AREA_NOT_MODELLED.items()}
+
+
+def _resources(fit: Fit | None) -> dict[str, dict[str, float]] | None:
+    """Used, available, shell and free of every resource of the device; None without one."""
     if fit is None:
         return None
-    return {"used": dict(fit.used), "available": dict(fit.available), "shell": dict(fit.shell)}
+    names = ("used", "available", "shell", "free")
+    return {name: dict(getattr(fit, name)) for name in names}
 
 
 def _roof(design: Design, fmt: WeightFormat) -> Roof:

@@ -290,5 +290,5 @@ def _traffic(activity: Activity, found: list[OperatorResult]) -> dict[str, int]:
     for use in activity.srams:
         for way, accesses in (("read", use.reads), ("write", use.writes)):
             key = f"{use.buffer}_{way}"
-            levels[key] = levels.get(key, 0) + round(accesses * use.port_bits / 8)
+            levels[key] = levels.get(key, 0) + round(float(accesses) * use.port_bits / 8)
     return levels

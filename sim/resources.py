@@ -308,7 +308,7 @@ def fits(design: Design) -> Fit:
         The unit's kind has no costs.
     """
     if design.silicon.device is None:
-        raise InputError("design", "silicon.device", None, "the name of an FPGA device")
+        raise InputError(design.name, "silicon.device", None, "the name of an FPGA device")
     device = load_device(design.silicon.device)
     cores, unit = design.cores.count, design.unit
     used, moved, small_luts, small_registers = _memories(design, device)
@@ -382,7 +382,7 @@ def check_device(design: Design) -> Fit | None:
             used, free = fit.used[name], fit.free[name]
             largest = max(rams(design), key=lambda ram: ram.width * ram.depth * ram.count)
             raise InputError(
-                "design",
+                design.name,
                 "silicon.device",
                 design.silicon.device,
                 f"a device with {used:g} {what} free: it has {free:g}, {used - free:g} too few; "

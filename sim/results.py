@@ -188,7 +188,8 @@ class ModelResult:
     area_mm2 : mapping of str to float or None
         Silicon area by part; None where the design names no process.
     resources : mapping of str to mapping or None
-        FPGA resources: ``used``, ``available`` and ``shell`` by resource; None without a device.
+        FPGA resources: ``used``, ``available``, ``shell`` and ``free`` (available less shell) by
+        resource; None without a device.
     roof : Roof
         For the roofline.
     not_modelled : mapping of str to str

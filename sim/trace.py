@@ -17,11 +17,11 @@ from typing import TextIO
 from designs.errors import InputError
 from designs.spec import Design
 from mapping.formats import WeightFormat
-from mapping.isa import Opcode
-from mapping.tiling import GemmShape
 from sim.results import ModelResult, OperatorResult, PhaseResult
-from sim.trace_detail import BUFFERS, Detail, Piece, drawn_program, outline_detail, program_detail
+from sim.trace_detail import BUFFERS, Detail, Piece, outline_detail
 from sim.trace_events import EventWriter
+from sim.trace_plan import TracePlan, is_layer, product_shape
+from sim.trace_program import program_detail
 from sim.trace_totals import trace_totals
 
 __all__ = ["MOST_EVENTS", "trace_totals", "write_trace"]
@@ -82,61 +82,6 @@ def _share(operator: OperatorResult, first: int, last: int) -> _Share:
     )
 
 
-def _shape(operator: OperatorResult) -> GemmShape | None:
-    """The product whose program is drawn, None for operators that have none."""
-    if operator.engine != "matrix" or operator.simulated_only:
-        return None
-    return GemmShape(operator.m, operator.n, operator.k)
-
-
-class _Plan:
-    """How many events each operator may take, so that all together stay within the bound."""
-
-    def __init__(self, result: ModelResult, design: Design, fmt: WeightFormat, most: int) -> None:
-        self.channels = design.dram.channels
-        phases = sum(1 for phase in result.phases.values() if phase.cycles)
-        # first, more products, layers and passes of an operator, as coarse as they can be
-        fixed = (30 + 6 * self.channels) * len(result.operators) + 2 * phases
-        runs = sum(1 for _ in groupby(result.operators, _is_layer)) + 2 * phases
-        least = EventWriter.heading_events(self.channels) + fixed + runs
-        if most < least:
-            allowed = f"at least {least}, one slice of every operator on every track"
-            raise InputError("trace", "most_events", most, allowed)
-        wanted = sorted(
-            _wanted(design, shape, fmt, self.channels)
-            for shape in map(_shape, result.operators)
-            if shape is not None
-        )
-        left = most - least
-        self.limit = left
-        for index, events in enumerate(wanted):
-            fair = left // (len(wanted) - index)
-            if events > fair:  # from here on all get the same
-                self.limit = fair
-                break
-            left -= events
-
-    def fit(self, detail: Detail) -> Detail:
-        """The detail within the operator's part of the bound."""
-        return detail.fitted(self.limit, self.channels)
-
-
-def _wanted(design: Design, shape: GemmShape, fmt: WeightFormat, channels: int) -> int:
-    """Events of a product in full detail, or a few more."""
-    try:
-        instructions = drawn_program(design, shape, fmt)[0].relative
-    except InputError:
-        return 0
-    moves = sum(i.opcode in (Opcode.LOAD, Opcode.STORE) for i in instructions)
-    blocks = -(-len(instructions) // design.fetch_block_instructions)
-    # every burst's slice on each channel, three events an arrow, samples of the counters
-    return 4 * len(instructions) + blocks + (moves + blocks) * (channels + 1) + 128
-
-
-def _is_layer(operator: OperatorResult) -> bool:
-    return operator.name.startswith("layers.")
-
-
 class _Drawing:
     """Draws phase after phase from the cycle on where the last one ended."""
 
@@ -146,7 +91,7 @@ class _Drawing:
         design: Design,
         fmt: WeightFormat,
         writer: EventWriter,
-        plan: _Plan,
+        plan: TracePlan,
     ) -> None:
         self.result, self.design, self.fmt = result, design, fmt
         self.writer, self.plan = writer, plan
@@ -168,7 +113,7 @@ class _Drawing:
         end = start + sum(share.cycles for share in one_pass)
         if passes > 1:
             self._slice("operator", f"pass 1 of {passes}", start, end)
-        for layered, run in groupby(operators, _is_layer):
+        for layered, run in groupby(operators, is_layer):
             group = list(run)
             for operator in group:
                 self._first(_share(operator, 0, 1))
@@ -217,7 +162,7 @@ class _Drawing:
         Of a long program it is the beginning, which may be nothing but shorter.
         """
         operator = share.operator
-        shape = _shape(operator)
+        shape = product_shape(operator)
         if shape is None:
             return None
         try:
@@ -258,7 +203,9 @@ class _Drawing:
         self.mean_occupancy[key] = {
             name: mean / count for name, mean in zip(BUFFERS, means, strict=True)
         }
-        fitted = self.plan.fit(detail)
+        shape = product_shape(operator)
+        assert shape is not None
+        fitted = self.plan.fit(shape, detail)
         if fitted.merged > 1:
             self.joined[key] = fitted.merged
         self._pieces(fitted)
@@ -374,7 +321,7 @@ def write_trace(
         ``most_events`` is below one slice of every operator on every track, or the file cannot
         be written.
     """
-    plan = _Plan(result, design, fmt, most_events)
+    plan = TracePlan(result, design, fmt, most_events)
     target = Path(path).resolve()
     temporary = target.with_name(f".{target.name}.{os.getpid()}")
     try:
@@ -393,7 +340,7 @@ def _draw(
     result: ModelResult,
     design: Design,
     fmt: WeightFormat,
-    plan: _Plan,
+    plan: TracePlan,
     most_events: int,
     stream: TextIO,
 ) -> None:

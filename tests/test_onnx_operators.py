@@ -9,7 +9,7 @@ import pytest
 pytest.importorskip("onnx")
 
 from onnx import TensorProto
-from test_onnx import assert_equal_graphs, contents, llama_spec, opt_spec
+from onnx_graphs import assert_equal_graphs, contents, llama_spec, opt_spec
 from tiny_onnx import Decoder, Sizes
 from tiny_onnx_graph import Graph, apply, mlp
 

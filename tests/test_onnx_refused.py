@@ -8,7 +8,7 @@ import pytest
 pytest.importorskip("onnx")
 
 from onnx import TensorProto, helper, numpy_helper, save
-from test_onnx import contents
+from onnx_graphs import contents
 from tiny_onnx import Decoder, Sizes
 from tiny_onnx_graph import apply, mlp
 

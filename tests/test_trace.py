@@ -16,7 +16,8 @@ from mapping.tiling import GemmShape
 from sim import trace as trace_module
 from sim.results import ModelResult
 from sim.trace import trace_totals, write_trace
-from sim.trace_detail import outline_detail, program_detail
+from sim.trace_detail import outline_detail
+from sim.trace_program import program_detail
 
 DESIGN = load_design("dense-int8-tiny")
 FORMAT = parse_format("int4_g128")

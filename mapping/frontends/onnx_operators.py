@@ -135,7 +135,7 @@ class Extraction:
     def bias(self, value: str, vector: str) -> bool:
         """Make `vector` the bias of the linear operator that makes `value`, if it can be."""
         sources = self.sources.get(value, ())
-        if len(sources) != 1 or not vector:
+        if len(sources) != 1 or vector not in self.network.constants:
             return False
         attributes = self.graph.nodes[sources[0]]
         operator = attributes["operator"]

@@ -76,7 +76,7 @@ def attention_cost(
             outputs,
             cached * words(width, stored.row_bits) * products,
             one * words(width, bits) * work.m * products,
-            one * words(1, 16 * (pairs if scores else work.m * products * width)),
+            one * words(pairs if scores else work.m * products * width, 16),
         )
     else:
         k, n = (width, seen) if scores else (seen, width)

@@ -353,7 +353,7 @@ class _Channel:
                 self.movable[kind].add(bank)
 
     def refresh(self, due: int) -> int:
-        """Close the open rows, a clock each and as soon as they may be closed, then refresh all banks.
+        """Close the open rows, one a clock and as soon as each may be, then refresh all banks.
 
         Returns the clock of the refresh command.
         """
