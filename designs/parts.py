@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from designs.checks import integer, text
 from designs.errors import InputError
 
-__all__ = ["Cores", "Flash", "Formats", "Passes", "Silicon", "Vector"]
+__all__ = ["Cores", "Flash", "Formats", "Passes", "Silicon", "Sram", "Vector"]
 
 
 def _number(field: str, value: float, low: float, high: float) -> None:
@@ -147,6 +147,32 @@ class Flash:
         _number("flash.latency_us", self.latency_us, 0, 100_000)
         integer("flash.capacity_bytes", self.capacity_bytes, 1 << 20, 1 << 50)
         _number("flash.read_pj_per_bit", self.read_pj_per_bit, 0, 1_000_000)
+
+
+@dataclass(frozen=True)
+class Sram:
+    """How the on-chip buffers are built, for arrays that are simulated only.
+
+    Parameters
+    ----------
+    banks : int
+        Banks of each buffer, 1 to 1024; words are dealt to them in turn.
+    ports : str
+        ``1r1w``: a bank reads and writes in the same cycle, as the generated RTL's do; ``1rw``: it
+        does one of the two, and a load that meets a read makes the later one wait.
+    double_buffered : bool
+        Half of each buffer is filled while the other half is used. Without it an operand may take
+        the whole buffer, and loading and computing take turns.
+    """
+
+    banks: int = 8
+    ports: str = "1r1w"
+    double_buffered: bool = True
+
+    def __post_init__(self) -> None:
+        integer("sram.banks", self.banks, 1, 1024)
+        if self.ports not in ("1r1w", "1rw"):
+            raise InputError("design", "sram.ports", self.ports, "1r1w or 1rw")
 
 
 @dataclass(frozen=True)

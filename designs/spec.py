@@ -15,7 +15,7 @@ from math import ceil
 from designs.checks import integer, power_of_two, text
 from designs.errors import InputError
 from designs.memory_timing import check_channel
-from designs.parts import Cores, Flash, Formats, Silicon, Vector
+from designs.parts import Cores, Flash, Formats, Silicon, Sram, Vector
 from designs.units import UnitSpec
 
 __all__ = [
@@ -174,7 +174,7 @@ class Design:
         One line: what it is and where its figures come from.
     clock, unit, buffers, dram, control
         The parts; see their classes.
-    vector, silicon, cores, flash, formats
+    vector, silicon, sram, cores, flash, formats
         Parts that are simulated only; see `designs.parts`. Without a ``[vector]`` table the
         operators that need one are left to the host, and reported as not modelled.
 
@@ -193,6 +193,7 @@ class Design:
     control: Control = Control()
     vector: Vector | None = None
     silicon: Silicon = dataclasses.field(default_factory=Silicon)
+    sram: Sram = dataclasses.field(default_factory=Sram)
     cores: Cores = dataclasses.field(default_factory=Cores)
     flash: Flash | None = None
     formats: Formats = dataclasses.field(default_factory=Formats)
@@ -219,6 +220,11 @@ class Design:
         if self.formats.activation_bits != 8:
             found = self.formats.activation_bits
             raise InputError("design", "formats.activation_bits", found, "8 with this unit")
+        if self.sram.ports != "1r1w" or not self.sram.double_buffered:
+            field = "sram.ports" if self.sram.ports != "1r1w" else "sram.double_buffered"
+            found = self.sram.ports if field == "sram.ports" else False
+            allowed = "1r1w and double_buffered = true: so are the generated buffers"
+            raise InputError("design", field, found, allowed)
         if self.fetch_block_lines > self.dram.max_burst_beats:
             raise InputError(
                 "design",

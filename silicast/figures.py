@@ -28,11 +28,12 @@ _PREFIXES = (
 
 
 def _digits(value: float, digits: int) -> str:
-    """Plain decimals with so many significant digits; more in front of the point stay."""
+    """Plain decimals with so many significant digits; those before the point all stay."""
     if value == 0:
         return "0"
-    decimals = digits - 1 - floor(log10(abs(value)))
-    return f"{round(value, decimals):,.{max(0, decimals)}f}"
+    rounded = float(f"{value:.{digits - 1}e}")  # 99.96 becomes 100, not 100.0
+    decimals = max(0, digits - 1 - floor(log10(abs(rounded))))
+    return f"{round(value, decimals):,.{decimals}f}"
 
 
 def quantity(value: float | None, unit: str, digits: int = 3) -> str:

@@ -1,7 +1,7 @@
 """The commands around the simulator: simulate, conventions, memory and fidelity."""
 
 import sys
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -177,7 +177,7 @@ def memory(
         "address_mapping": "--mapping",
         "queue_depth": "--queue",
     }
-    fields = {
+    fields: dict[str, Any] = {
         "requests": integer("--requests", requests, 1),
         "request_bytes": None
         if request_bytes is None

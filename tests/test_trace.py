@@ -1,6 +1,7 @@
 """Traces: nothing is lost, slices nest, arrows bind, the file is bounded and whole."""
 
 import json
+import re
 from collections import defaultdict
 from dataclasses import replace
 from pathlib import Path
@@ -14,10 +15,11 @@ from designs.files import load_design
 from mapping.formats import parse_format
 from mapping.tiling import GemmShape
 from sim import trace as trace_module
+from sim.cost.program import simulate_gemm
 from sim.results import ModelResult
 from sim.trace import trace_totals, write_trace
 from sim.trace_detail import outline_detail
-from sim.trace_program import program_detail
+from sim.trace_program import drawn_program, program_detail
 
 DESIGN = load_design("dense-int8-tiny")
 FORMAT = parse_format("int4_g128")
@@ -291,6 +293,66 @@ def test_an_outline_fits_its_cycles() -> None:
     assert load.end - load.start + store.end - store.start == 95
     compute = detail.tracks["compute"][0]
     assert (compute.start, compute.end) == (20, 90)
+
+
+def test_a_long_program_is_drawn_by_its_beginning(tmp_path: Path) -> None:
+    """The rest is a slice of its own, with what the report has more of it."""
+    shape = GemmShape(2, 8192, 2048)
+    program, whole = drawn_program(DESIGN, shape, FORMAT)
+    assert not whole
+    assert program.shape.n < shape.n
+    small = drawn_program(DESIGN, GemmShape(2, 256, 256), FORMAT)
+    assert small[1]
+    cost = simulate_gemm(DESIGN, shape, FORMAT)
+    result = made_result(DESIGN, FORMAT, layers=2, prefill=0, decode=2)
+    last = result.operators[-1]
+    long = replace(
+        last,
+        m=shape.m,
+        n=shape.n,
+        k=shape.k,
+        cycles=cost.cycles,
+        total_cycles=2 * cost.cycles,
+        dram_bytes=cost.dram_bytes,
+        total_dram_bytes=2 * cost.dram_bytes,
+        read_bytes=2 * cost.read_bytes,
+        write_bytes=2 * cost.write_bytes,
+    )
+    phase = replace(
+        result.phases["decode"],
+        cycles=result.phases["decode"].cycles + long.total_cycles - last.total_cycles,
+    )
+    changed = replace(
+        result,
+        operators=(*result.operators[:-1], long),
+        phases={**result.phases, "decode": phase},
+    )
+    path = tmp_path / "t.json"
+    write_trace(changed, DESIGN, FORMAT, path)
+    whole_file = json.loads(path.read_text())
+    _check_structure(whole_file)
+    assert whole_file["otherData"]["drawn_by_beginning"] == ["decode lm_head"]
+    totals = trace_totals(path)
+    assert totals["dram_bytes"] == sum(o.total_dram_bytes for o in changed.operators)
+    assert totals["cycles"] == phase.cycles
+    rest = [e for e in _named(whole_file, "lm_head, the rest of it") if e["pid"] == 1]
+    drawn = program_detail(DESIGN, shape, FORMAT)
+    assert drawn is not None
+    assert 0 < drawn.cycles < cost.cycles
+    assert {e["args"]["cycles"] for e in rest} == {cost.cycles - drawn.cycles}
+
+
+def test_the_bound_holds_down_to_the_least(result: ModelResult, tmp_path: Path) -> None:
+    path = tmp_path / "t.json"
+    with pytest.raises(InputError) as refused:
+        write_trace(result, DESIGN, FORMAT, path, 1)
+    least = int(re.findall(r"at least (\d+)", str(refused.value))[0])
+    for most in (least, least + 37, 2 * least):
+        write_trace(result, DESIGN, FORMAT, path, most)
+        totals = trace_totals(path)
+        assert totals["events"] <= most
+        assert totals["dram_bytes"] == trace_bytes(result)
+        _check_structure(json.loads(path.read_text()))
 
 
 def test_a_bound_that_cannot_be_kept_is_refused(result: ModelResult, tmp_path: Path) -> None:

@@ -37,10 +37,18 @@ def fused_attention(extraction: Extraction, node: Node) -> None:
 
 
 def _heads(extraction: Extraction, node: Node, name: str) -> int:
-    heads = node.attributes.get(name, 0)
-    if heads < 1:
-        raise extraction.wrong(node, f"{name} {heads}", f"{name} >= 1")
-    return heads
+    heads = _number(extraction, node, name)
+    if heads < 1 or heads != int(heads):
+        raise extraction.wrong(node, f"{name} {heads}", f"an integer {name} >= 1")
+    return int(heads)
+
+
+def _number(extraction: Extraction, node: Node, name: str) -> float:
+    """An attribute; 0 where it is left out."""
+    value = node.attributes.get(name, 0)
+    if not isinstance(value, int | float):
+        raise extraction.wrong(node, f"{name} {value!r}", f"a number as {name}")
+    return value
 
 
 def _attention(
@@ -51,7 +59,7 @@ def _attention(
     if rest or heads % kv_heads:
         found = f"{heads} heads and {kv_heads} key heads for {n} elements of a query"
         raise extraction.wrong(node, found, "heads that divide the query, key heads the heads")
-    window = node.attributes.get("local_window_size", -1)
+    window = int(_number(extraction, node, "local_window_size"))
     operator = Operator(
         node.name,
         "attention",
@@ -60,7 +68,7 @@ def _attention(
         heads=heads,
         kv_heads=kv_heads,
         head_dim=head_dim,
-        softcap=node.attributes.get("softcap") or None,
+        softcap=_number(extraction, node, "softcap") or None,
     )
     sources = tuple(extraction.of((value,)) for value in streams)
     extraction.add(operator, node, streams, node.outputs, sources)

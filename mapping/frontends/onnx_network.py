@@ -192,7 +192,7 @@ def _initializers(graph, where: str) -> tuple[dict[str, tuple[int, ...]], dict[s
         if count <= SMALL and tensor.data_location != TensorProto.EXTERNAL:
             try:
                 small[name] = numpy_helper.to_array(tensor)
-            except (ValueError, TypeError, KeyError):
+            except (ValueError, TypeError, KeyError, AttributeError):
                 allowed = f"{count} elements of data, as its dimensions {shape} say"
                 raise InputError(where, f"initializer {name!r}", "damaged data", allowed) from None
     for sparse in graph.sparse_initializer:

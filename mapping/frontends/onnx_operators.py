@@ -233,10 +233,11 @@ class Extraction:
                 raise self.wrong(
                     node, found, "two such products with a Softmax between, or a constant operand"
                 )
-            (*lead, k, n) = self.shapes.of(fixed[0], node) if self.rank(fixed[0], node) else (0,)
-            if prod(lead) != 1 or not n * k:
-                found = f"a constant of shape {self.shapes.of(fixed[0], node)}"
+            shape = self.shapes.of(fixed[0], node)
+            if len(shape) < 2 or prod(shape[:-2]) != 1 or 0 in shape:
+                found = f"a constant of shape {shape}"
                 raise self.wrong(node, found, "a constant matrix of two dimensions")
+            k, n = shape[-2:]
             if fixed[0] == first:
                 n, k = k, n
             transposed = "transA" if fixed[0] == first else "transB"
@@ -248,9 +249,6 @@ class Extraction:
             node.name, "linear", n, k, linear_kind="linear", on_accelerator=True, bias=bool(bias)
         )
         self.add(operator, node, (data,), node.outputs)
-
-    def rank(self, value: str, node: Node) -> bool:
-        return len(self.shapes.of(value, node)) >= 2
 
     def skip_norm(self, node: Node) -> None:
         """The sum of two streams, and its norm."""

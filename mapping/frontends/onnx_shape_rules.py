@@ -62,7 +62,10 @@ class Context:
             return [int(x) for x in self.node.attributes[attribute]]
         if not self.node.input(index):
             return None
-        return [int(x) for x in self.value(index).reshape(-1)]
+        value = self.value(index)
+        if not numpy.issubdtype(value.dtype, numpy.integer):
+            raise self.wrong(f"input {index} of type {value.dtype}", "integers")
+        return [int(x) for x in value.reshape(-1)]
 
     def wrong(self, found: object, allowed: str) -> InputError:
         """An error that names the file, the node and its operator type."""
@@ -169,6 +172,8 @@ def _unsqueeze(context: Context) -> list[Shape]:
         raise Unknown
     rank = len(shape) + len(axes)
     new = {context.axis(axis, rank) for axis in axes}
+    if len(new) < len(axes):
+        raise context.wrong(f"axes {axes}", "axes that differ")
     sizes = iter(shape)
     return [tuple(1 if axis in new else next(sizes) for axis in range(rank))]
 

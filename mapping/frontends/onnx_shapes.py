@@ -11,6 +11,7 @@ or unknown; only a computation with activations needs it.
 
 from __future__ import annotations
 
+from functools import cache
 from math import prod
 from typing import Any
 
@@ -114,6 +115,7 @@ def infer_shapes(network: Network, allowed: str) -> Shapes:
         if rule is None:
             op = f"{node.domain}.{node.op}" if node.domain else node.op
             raise InputError(network.where, f"node {node.name!r}", op, allowed)
+        _check_inputs(node, network)
         context = Context(network, node, shapes.shapes, shapes.values)
         try:
             found: list[Shape | None] = list(rule(context))
@@ -132,6 +134,43 @@ def infer_shapes(network: Network, allowed: str) -> Shapes:
                 shapes.shapes[value] = shape
         _follow(node, shapes)
     return shapes
+
+
+_RUNTIME_INPUTS = {
+    "BiasGelu": 2,
+    "DynamicQuantizeMatMul": 3,
+    "FusedMatMul": 2,
+    "GatherBlockQuantized": 3,
+    "MatMulIntegerToFloat": 4,
+    "MatMulNBits": 3,
+    "SimplifiedLayerNormalization": 2,
+    "SkipLayerNormalization": 3,
+    "SkipSimplifiedLayerNormalization": 3,
+    "com.microsoft.Attention": 2,
+    "com.microsoft.RotaryEmbedding": 4,
+}
+"""Inputs that operators of ONNX Runtime cannot do without; 1 for others."""
+
+
+def _check_inputs(node: Node, network: Network) -> None:
+    """As many inputs as the specification asks for, and an output."""
+    least, most = _input_counts(node.op)
+    if not all(node.input(index) for index in range(least)) or len(node.inputs) > most:
+        where, found = f"node {node.name!r}: {node.op}", f"inputs {list(node.inputs)}"
+        raise InputError(network.where, where, found, f"{least} to {most} inputs")
+    if not node.outputs or not node.outputs[0]:
+        raise InputError(network.where, f"node {node.name!r}: {node.op}: output", None, "an output")
+
+
+@cache
+def _input_counts(op: str) -> tuple[int, int]:
+    from onnx import defs
+
+    try:
+        schema = defs.get_schema(op)
+    except defs.SchemaError:
+        return _RUNTIME_INPUTS.get(op, 1), 99
+    return schema.min_input, schema.max_input
 
 
 def _follow(node: Node, shapes: Shapes) -> None:

@@ -175,5 +175,5 @@ def evaluate(node: Node, inputs: list[Array]) -> list[Array]:
     try:
         with numpy.errstate(all="ignore"):
             return [numpy.asarray(function(node, inputs))]
-    except (ValueError, IndexError, TypeError, ZeroDivisionError, KeyError):
+    except (ValueError, IndexError, TypeError, ZeroDivisionError, KeyError, AttributeError):
         return []

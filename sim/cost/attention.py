@@ -12,7 +12,7 @@ from sim.cost.base import Cost, Cycles
 from sim.cost.product import (
     Stored,
     Traffic,
-    buffer_share,
+    buffer_bytes,
     product_cost,
     refetch,
     weight_stored,
@@ -112,7 +112,7 @@ def _seen(context: Context, starts: Cycles, ends: Cycles) -> Cycles:
 
 def _score_rows(design: Design, rules: Conventions, seen: int) -> int:
     """Rows of FP16 scores that fit the activation buffer's share."""
-    return design.buffers.activation_bytes // buffer_share(rules) // (2 * max(seen, 1))
+    return buffer_bytes(design, rules, design.buffers.activation_bytes) // (2 * max(seen, 1))
 
 
 def scores_spill(design: Design, rules: Conventions, work: Work) -> bool:
@@ -132,7 +132,8 @@ def _cache_rows(
     """Positions of one head that are read in each pass, those read again included."""
     seen = context.widest()
     rows = _score_rows(design, rules, int(seen.max()))
-    fits = seen * stored.row_bytes(width) <= design.buffers.weight_bytes // buffer_share(rules)
+    room = buffer_bytes(design, rules, design.buffers.weight_bytes)
+    fits = seen * stored.row_bytes(width) <= room
     if context.tokens == 1:
         again = -(-sharing // rows)
         return np.where(fits, seen, seen * again)

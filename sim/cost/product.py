@@ -21,11 +21,12 @@ from sim.activity import Activity, SramUse
 from sim.conventions import Conventions
 from sim.cost.base import Cost, Cycles, no_reasons, split_stall
 from sim.cost.memory import Stream, stream_of
+from sim.memory.sram import SramGeometry, conflict_cycles, usable_bytes
 
 __all__ = [
     "Stored",
     "Traffic",
-    "buffer_share",
+    "buffer_bytes",
     "linear_cost",
     "product_cost",
     "refetch",
@@ -91,9 +92,9 @@ class Traffic:
     weights: Cycles
     inputs: Cycles
     outputs: Cycles
-    weightwords: Cycles
-    inputwords: Cycles
-    outputwords: Cycles
+    weight_words: Cycles
+    input_words: Cycles
+    output_words: Cycles
 
 
 def words(elements: Cycles | int, bits: float) -> Cycles:
@@ -101,9 +102,10 @@ def words(elements: Cycles | int, bits: float) -> Cycles:
     return np.ceil(np.asarray(elements) * bits / _WORD).astype(np.int64)
 
 
-def buffer_share(rules: Conventions) -> int:
-    """Parts a buffer is divided into: 2 when one half is filled while the other one is used."""
-    return 2 if rules.buffer_share == "half" else 1
+def buffer_bytes(design: Design, rules: Conventions, capacity_bytes: int) -> int:
+    """Bytes of a buffer that one operand may take; half of it when the other half is filled."""
+    doubled = design.sram.double_buffered and rules.buffer_share == "half"
+    return usable_bytes(capacity_bytes, doubled)
 
 
 def refetch(
@@ -114,9 +116,8 @@ def refetch(
     Where both exceed their share of a buffer, either one stays in bufferfuls while the other one
     passes by once for each (bitmod.md section 5, item 3).
     """
-    part = buffer_share(rules)
-    weight_fulls = -(-weights // (design.buffers.weight_bytes // part))
-    input_fulls = -(-inputs // (design.buffers.activation_bytes // part))
+    weight_fulls = -(-weights // buffer_bytes(design, rules, design.buffers.weight_bytes))
+    input_fulls = -(-inputs // buffer_bytes(design, rules, design.buffers.activation_bytes))
     both = (weight_fulls > 1) & (input_fulls > 1)
     by_weight = input_fulls * weights + inputs < weight_fulls * inputs + weights
     once = np.ones_like(weights)
@@ -194,35 +195,84 @@ def product_cost(
     reasons |= split_stall(stall, traffic.weights, traffic.inputs, traffic.outputs)
     reasons["compute"] = compute
     reasons["fill_drain"] = cycles - compute - stall
+    uses = _sram_uses(design, rules, (columns, rows), linear, traffic, tiles)
+    cost = Cost(
+        cycles,
+        compute,
+        memory,
+        read,
+        written,
+        reasons,
+        Activity(
+            unit_cycles=compute,
+            macs=macs,
+            dram_read_bytes=read,
+            dram_write_bytes=written,
+            srams=uses,
+        ),
+    )
+    return cost if rules.overlap == "perfect" else _with_conflicts(design, cost)
+
+
+def _sram_uses(
+    design: Design,
+    rules: Conventions,
+    shape: tuple[int, int],
+    linear: Stored,
+    traffic: Traffic,
+    tiles: Cycles,
+) -> tuple[SramUse, ...]:
+    """Accesses of both buffers: a read of each a tile; what comes from or goes to DRAM."""
+    unit = design.unit
+    columns, rows = shape
     if isinstance(unit, ArraySpec):
         weight_port = unit.weight_port_bits(rows, linear.port_bits)
         input_port = unit.activation_port_bits(columns, design.formats.activation_bits)
     else:
         weight_port, input_port = 8 * unit.weight_word_bytes, 8 * unit.activation_word_bytes
-    output_reads = traffic.outputwords * _WORD / input_port if rules.output_reads else 0.0
-    activity = Activity(
-        unit_cycles=compute,
-        macs=macs,
-        dram_read_bytes=read,
-        dram_write_bytes=written,
-        srams=(
-            SramUse(
-                "weight",
-                design.buffers.weight_bytes,
-                weight_port,
-                tiles.astype(float),
-                traffic.weightwords * _WORD / weight_port,
-            ),
-            SramUse(
-                "activation",
-                design.buffers.activation_bytes,
-                input_port,
-                tiles + output_reads,
-                (traffic.inputwords + traffic.outputwords) * _WORD / input_port,
-            ),
+    output_reads = traffic.output_words * _WORD / input_port if rules.output_reads else 0.0
+    return (
+        SramUse(
+            "weight",
+            design.buffers.weight_bytes,
+            weight_port,
+            tiles.astype(float),
+            traffic.weight_words * _WORD / weight_port,
+        ),
+        SramUse(
+            "activation",
+            design.buffers.activation_bytes,
+            input_port,
+            tiles + output_reads,
+            (traffic.input_words + traffic.output_words) * _WORD / input_port,
         ),
     )
-    return Cost(cycles, compute, memory, read, written, reasons, activity)
+
+
+def _with_conflicts(design: Design, cost: Cost) -> Cost:
+    """Add the cycles in which a read and a write meet in a bank with one port."""
+    if design.sram.ports == "1r1w":
+        return cost
+    for use, reason in zip(cost.activity.srams, ("weight_load", "activation_load"), strict=True):
+        geometry = SramGeometry(design.sram.banks, design.sram.ports, max(1, use.port_bits // 8))
+        pairs = zip(
+            np.broadcast_to(use.reads, cost.cycles.shape).tolist(),
+            np.broadcast_to(use.writes, cost.cycles.shape).tolist(),
+            cost.memory_cycles.tolist(),
+            strict=True,
+        )
+        waits = [
+            conflict_cycles(
+                round(reads),
+                ceil(writes),
+                geometry,
+                design.sram.double_buffered,
+                max(1, int(memory / max(writes, 1))),
+            )
+            for reads, writes, memory in pairs
+        ]
+        cost = cost.delayed(reason, np.array(waits, np.int64))
+    return cost
 
 
 def _exposed(
@@ -244,7 +294,8 @@ def _exposed(
     first = stream.cycles(np.minimum(traffic.weights + traffic.inputs, step))
     last = stream.cycles(np.minimum(traffic.outputs, columns * rows * 2))
     middle = np.maximum(memory - first - last, 0)
-    stall = np.maximum(middle - compute, 0)
+    # With whole buffers, what is loaded next has to wait until what is in use is done with.
+    stall = np.maximum(middle - compute, 0) if design.sram.double_buffered else middle
     latency = stream.latency * (traffic.weights + traffic.inputs > 0)
     edges = latency + first + design.unit.latency + last
     return compute + stall + edges, stall, no_reasons(compute)

@@ -59,8 +59,7 @@ def pattern_addresses(
     accesses : int
         Number of addresses.
     stride_bytes : int
-        Distance of the beginnings of blocks; strided only. After the end of the memory the walk
-        begins again one block further, as in a matrix read down its columns.
+        Distance of the beginnings of blocks; strided only. The walk wraps at the end of the memory.
     block_bytes : int
         Bytes read at each beginning, a multiple of the access size.
     seed : int
@@ -73,8 +72,7 @@ def pattern_addresses(
         return index * size % capacity
     blocks, inside = index // block, index % block * size
     if pattern == "strided":
-        walk = blocks * stride_bytes
-        begin = (walk + walk // capacity * block_bytes) % capacity
+        begin = blocks * stride_bytes % capacity
     elif pattern == "random":
         random = np.random.default_rng(seed)
         begin = random.integers(0, capacity // block_bytes, accesses // block + 1)[blocks]

@@ -1,0 +1,152 @@
+"""Products in closed form against counting tile by tile, and what buffers and banks cost."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from designs.errors import InputError
+from designs.files import design_from_toml, design_to_toml, load_design
+from designs.parts import Sram
+from mapping.formats import parse_format
+from mapping.workload import Context, Work, decode_phase, prefill_phase
+from sim.conventions import PHYSICAL, load_conventions
+from sim.cost.attention import attention_cost, scores_spill
+from sim.cost.product import linear_cost
+
+BITMOD, FP16 = load_design("bitmod-28nm"), load_design("fp16-28nm")
+FP4 = parse_format("bitmod_fp4_g128")
+
+
+def linear(m, n, k, design=BITMOD, fmt=FP4, rules=PHYSICAL, phase="prefill"):
+    work = Work("w", "up", "matrix", 1, m, n, k, macs=np.array([m * n * k]))
+    chosen = prefill_phase(m, 1) if phase == "prefill" else decode_phase(1, m, 1)
+    return linear_cost(design, rules, chosen, work, fmt)
+
+
+def attention(kind, context, sharing, width, groups, design=BITMOD, rules=PHYSICAL):
+    seen = int(context.widest()[-1])
+    rows = sharing * context.tokens
+    sizes = (rows, seen, width) if kind == "attention_scores" else (rows, width, seen)
+    macs = context.pairs() * sharing * groups * width
+    work = Work("a", kind, "matrix", 1, *sizes, groups, macs, context=context)
+    phase = prefill_phase(context.tokens, 1) if context.tokens > 1 else decode_phase(1, 1, 9)
+    return attention_cost(design, rules, phase, work, FP4)
+
+
+@settings(deadline=None, max_examples=60)
+@given(m=st.integers(1, 200), n=st.integers(1, 3000), k=st.integers(1, 40).map(lambda g: 128 * g))
+def test_a_linear_layer_takes_its_tiles(m, n, k):
+    cost = linear(m, n, k)
+    best = min(-(-m // c) * -(-n // r) * -(-k // 4) for c, r in BITMOD.unit.shapes)
+    assert cost.compute_cycles[0] == 2 * best  # two terms a 4-bit code
+    assert sum(v[0] for v in cost.reasons.values()) == cost.cycles[0]
+    # no element computes more than 4 products in 2 cycles, no bus moves more than a line a cycle
+    assert cost.cycles[0] >= 2 * m * n * k / BITMOD.unit.macs
+    assert cost.cycles[0] >= cost.read_bytes[0] / BITMOD.line_bytes
+    packed = n * (k * 4 + k // 128 * 10 + 32) // 8
+    assert cost.read_bytes[0] >= packed + 2 * m * k
+    assert cost.write_bytes[0] == 2 * m * n
+
+
+@settings(deadline=None, max_examples=80)
+@given(
+    tokens=st.integers(2, 150),
+    sharing=st.sampled_from([1, 2, 4, 8, 40]),
+    window=st.one_of(st.none(), st.integers(1, 200)),
+    kind=st.sampled_from(["attention_scores", "attention_values"]),
+)
+def test_causal_tiles_are_those_some_token_needs(tokens, sharing, window, kind):
+    context = Context(np.array([0]), tokens, window)
+    cost = attention(kind, context, sharing, 64, 3)
+    expected = []
+    for columns, rows in BITMOD.unit.shapes:
+        block = max(1, BITMOD.unit.lanes_m // sharing)
+        tiles = 0
+        for first in range(0, tokens, block):
+            last = min(first + block, tokens)
+            oldest = 0 if window is None else max(0, first + 1 - window)
+            seen = last - oldest
+            across = (seen, 64) if kind == "attention_scores" else (64, seen)
+            tiles += (
+                -(-(last - first) * sharing // columns) * -(-across[0] // rows) * -(-across[1] // 4)
+            )
+        expected.append(3 * 4 * tiles)  # four terms of an 8-bit cache
+    assert cost.compute_cycles[0] == min(expected)
+    assert cost.cycles[0] == sum(v[0] for v in cost.reasons.values())
+
+
+def test_a_cache_is_read_once_when_a_head_fits():
+    context = Context(np.array([999]), 1)
+    cost = attention("attention_scores", context, 4, 128, 8)
+    assert cost.read_bytes[0] == 8 * (1000 * (128 + 2) + 4 * 128 * 2)
+    assert cost.write_bytes[0] == 0  # scores stay on chip
+    values = attention("attention_values", context, 4, 128, 8)
+    assert values.write_bytes[0] == 8 * 4 * 128 * 2
+
+
+def test_long_contexts_pass_over_the_cache_again_or_spill():
+    near, far = Context(np.array([0]), 2000), Context(np.array([0]), 4000)
+    once = attention("attention_scores", near, 4, 128, 1).read_bytes[0]
+    again = attention("attention_scores", far, 4, 128, 1).read_bytes[0]
+    assert again > 10 * once  # 4000 positions x 130 bytes exceed half of the weight buffer
+    work = Work(
+        "a", "attention_scores", "matrix", 1, 1, 1, 1, context=Context(np.array([10**6]), 1)
+    )
+    assert scores_spill(BITMOD, PHYSICAL, work)
+    assert not scores_spill(BITMOD, PHYSICAL, dataclasses.replace(work, context=near))
+
+
+def test_decode_passes_are_computed_one_by_one():
+    together = attention("attention_scores", Context(np.arange(50, 60), 1), 4, 128, 8)
+    for i in range(10):
+        alone = attention("attention_scores", Context(np.array([50 + i]), 1), 4, 128, 8)
+        assert together.cycles[i] == alone.cycles[0]
+        assert together.read_bytes[i] == alone.read_bytes[0]
+
+
+def test_conventions_leave_out_fill_latency_and_memory_losses():
+    rules = load_conventions("bitmod-hpca25")
+    plain, physical = linear(256, 4096, 4096, rules=rules), linear(256, 4096, 4096)
+    assert plain.cycles[0] == max(plain.compute_cycles[0], plain.memory_cycles[0])
+    assert physical.cycles[0] > plain.cycles[0]
+    assert plain.reasons["fill_drain"][0] == 0 < physical.reasons["fill_drain"][0]
+
+
+def test_one_port_banks_and_single_buffers_cost_time():
+    base = linear(64, 4096, 4096).cycles[0]
+    one_port = dataclasses.replace(BITMOD, sram=Sram(banks=1, ports="1rw"))
+    slow = linear(64, 4096, 4096, design=one_port)
+    assert slow.cycles[0] > base
+    assert sum(v[0] for v in slow.reasons.values()) == slow.cycles[0]
+    banked = dataclasses.replace(BITMOD, sram=Sram(banks=8, ports="1rw"))
+    assert linear(64, 4096, 4096, design=banked).cycles[0] == base
+    single = dataclasses.replace(BITMOD, sram=Sram(double_buffered=False))
+    alone = linear(64, 4096, 4096, design=single)
+    assert alone.cycles[0] >= alone.compute_cycles[0] + alone.memory_cycles[0]
+    # but an operand may take the whole buffer, so that less is read twice
+    assert (
+        linear(400, 8192, 8192, design=single).read_bytes[0] < linear(400, 8192, 8192).read_bytes[0]
+    )
+
+
+def test_sram_tables_are_read_written_and_checked():
+    design = dataclasses.replace(BITMOD, sram=Sram(4, "1rw", False))
+    assert design_from_toml(design_to_toml(design)) == design
+    with pytest.raises(InputError, match=r"sram\.ports"):
+        Sram(ports="2rw")
+    dense = design_to_toml(load_design("dense-int8")).replace("1r1w", "1rw")
+    with pytest.raises(InputError, match=r"sram\.ports.*generated buffers"):
+        design_from_toml(dense)
+
+
+def test_wider_formats_take_more_beats_and_bytes():
+    formats = ("bitmod_fp3_g128", "bitmod_fp4_g128", "int6_g128", "int8_g128")
+    costs = [linear(64, 1024, 1024, fmt=parse_format(name)) for name in formats]
+    assert [c.compute_cycles[0] // (16 * 256 * 4) for c in costs] == [2, 2, 3, 4]
+    read = [c.read_bytes[0] for c in costs]
+    assert read == sorted(read)
+    fp16 = linear(64, 1024, 1024, design=FP16, fmt=parse_format("fp16"))
+    assert fp16.read_bytes[0] == 1024 * 1024 * 2 + 64 * 1024 * 2
