@@ -28,20 +28,23 @@ __all__ = [
 _LIBRARY = Path(__file__).parent / "technology" / "memory"
 
 ADDRESS_FIELDS = ("row", "bank", "bankgroup", "column")
-"""Parts of an address above the bytes of one burst; every mapping names each of them once."""
+"""Parts of an address above the bytes of one burst; every mapping names each of them once.
 
-_SHORT = {"ro": "row", "ba": "bank", "bg": "bankgroup", "co": "column", "ra": "", "ch": ""}
-"""DRAMsim3's two-letter names; rank and channel have no bits in one channel of one rank."""
+``rank`` may be named too; it is the most significant otherwise.
+"""
+
+_SHORT = {"ro": "row", "ba": "bank", "bg": "bankgroup", "co": "column", "ra": "rank", "ch": ""}
+"""DRAMsim3's two-letter names; the channel has no bits in one channel."""
 
 
 def address_fields(mapping: str, field: str = "address_mapping") -> tuple[str, ...]:
-    """The four address fields, most significant first.
+    """The address fields, most significant first, with the rank.
 
     Parameters
     ----------
     mapping : str
-        ``row-bank-column-bankgroup`` in any order, or DRAMsim3's spelling of one,
-        e.g. ``rorabgbachco`` (rank and channel are dropped).
+        ``row-bank-column-bankgroup`` in any order, with ``rank`` if wanted, or DRAMsim3's spelling
+        of one, e.g. ``rorabgbachco`` (the channel is dropped).
     field : str
         What an error calls it.
 
@@ -51,8 +54,8 @@ def address_fields(mapping: str, field: str = "address_mapping") -> tuple[str, .
         A field is unknown, missing or named twice.
     """
     allowed = (
-        f"each of {', '.join(ADDRESS_FIELDS)} once, joined by '-', most significant first; "
-        "or DRAMsim3's ro, ra, bg, ba, ch, co written together"
+        f"each of {', '.join(ADDRESS_FIELDS)} once, and rank, joined by '-', most significant "
+        "first; or DRAMsim3's ro, ra, bg, ba, ch, co written together"
     )
     if not isinstance(mapping, str):
         raise InputError("memory", field, mapping, allowed)
@@ -62,7 +65,9 @@ def address_fields(mapping: str, field: str = "address_mapping") -> tuple[str, .
         if len(set(pairs)) != len(pairs):
             raise InputError("memory", field, mapping, allowed)
         parts = tuple(name for name in (_SHORT.get(p, p) for p in pairs) if name)
-    if sorted(parts) != sorted(ADDRESS_FIELDS):
+    if "rank" not in parts:
+        parts = ("rank", *parts)
+    if sorted(parts) != sorted(("rank", *ADDRESS_FIELDS)):
         raise InputError("memory", field, mapping, allowed)
     return parts
 
@@ -103,6 +108,8 @@ class DramTiming:
     trtw : float
         Time the data bus is unused between the end of read data and the start of write data
         (preamble and change of driver); 0 or more.
+    trtrs : float
+        Time the data bus is unused between data of different ranks; 0 or more.
     """
 
     cl: float
@@ -122,11 +129,12 @@ class DramTiming:
     trfc: float
     trefi: float
     trtw: float
+    trtrs: float
 
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)
-            least = 0.0 if field.name == "trtw" else 0.001
+            least = 0.0 if field.name in ("trtw", "trtrs") else 0.001
             if not isfinite(value) or not least <= value <= 1e6:
                 name = f"timing.{field.name}"
                 raise InputError("memory", name, value, f"nanoseconds from {least} to 1000000")
@@ -151,7 +159,7 @@ class DramEnergy:
     read_pj_per_bit, write_pj_per_bit : float
         Moving one bit between a row and the controller, activation of rows included, picojoules.
     background_milliwatts : float
-        Power of all devices of the channel while rows are open and nothing moves.
+        Power of all devices of one rank of the channel while rows are open and nothing moves.
     """
 
     read_pj_per_bit: float
@@ -183,8 +191,10 @@ class MemoryTechnology:
         Data pins of the channel.
     burst_length : int
         Transfers of one column command.
+    ranks : int
+        Sets of devices that share the pins of the channel.
     bank_groups, banks_per_group : int
-        Banks of the channel.
+        Banks of a rank.
     rows : int
         Rows of a bank.
     row_bytes : int
@@ -213,6 +223,7 @@ class MemoryTechnology:
     transfers_per_clock: int
     bus_bits: int
     burst_length: int
+    ranks: int
     bank_groups: int
     banks_per_group: int
     rows: int
@@ -232,6 +243,7 @@ class MemoryTechnology:
         power_of_two("transfers_per_clock", self.transfers_per_clock, 1, 64)
         power_of_two("bus_bits", self.bus_bits, 8, 4096)
         power_of_two("burst_length", self.burst_length, self.transfers_per_clock // 2 or 1, 64)
+        power_of_two("ranks", self.ranks, 1, 8)
         power_of_two("bank_groups", self.bank_groups, 1, 64)
         power_of_two("banks_per_group", self.banks_per_group, 1, 64)
         power_of_two("rows", self.rows, 1, 1 << 24)
@@ -253,8 +265,8 @@ class MemoryTechnology:
 
     @property
     def banks(self) -> int:
-        """Banks of the channel."""
-        return self.bank_groups * self.banks_per_group
+        """Banks of the channel, all ranks."""
+        return self.ranks * self.bank_groups * self.banks_per_group
 
     @property
     def columns(self) -> int:

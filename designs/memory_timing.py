@@ -5,29 +5,31 @@
 follow these rules. The bus serves bursts whole, reads in order of arrival. All times are *units*,
 a fraction of the accelerator's clock.
 
-- **Set.** The rows that a run of consecutive lines needs at once form a *region*; the banks that
-  hold it are a *bank set*. One region of a set is open. Region r lies in set r mod ``bank_sets``.
+- **Set.** The rows that a run of consecutive lines needs at once form a *region*, one row in each
+  of ``region_banks`` banks; these banks are a *bank set*. Region r lies in set r mod ``bank_sets``.
+- **Request.** A read whose address comes in cycle t could have data at t + ``read_latency``, a
+  write from the cycle after its last beat. Its column command goes out ``lead`` before its data;
+  the controller sees it when at most ``queue`` of bus time is reserved in front of it.
+- **Rows.** A bank whose row is another one closes it (``close``) once it was open for ``row_hold``
+  and its last burst is over (``read_release``, ``write_release`` from the end of the data), and
+  opens the new one: ``activate_gap`` after the last activate, ``four_activates`` after the fourth
+  last, and ``open`` + ``lead`` before the data. Banks work while the bus does, so a miss that is
+  seen early is hidden. While a burst waits for its rows, bursts behind it use the bus, ahead of it
+  by at most ``queue``; reads are returned in order of arrival all the same.
+- **Direction.** When it changes the bus is idle for ``read_to_write`` or ``write_to_read``.
 - **Writes** are posted. One that is complete while the bus is idle or already writes goes on the
   bus next; others wait in the controller until no read is known when the bus is free, or until
   more than ``queue`` of them wait, and go on the bus together. A write is acknowledged in the cycle
   after its last beat or, when the writes in front of it and itself are more than ``queue``, when
   it is over.
-- **Request.** A read of address cycle t could have data at t + ``read_latency``, a write from the
-  cycle after its last beat. Its column command goes out ``lead`` before its data; the controller
-  sees it when the commands of at most ``queue`` of bus time are left in front of it.
-- **Hit.** Data starts when the request could have it and the bus is free, after ``read_to_write``
-  or ``write_to_read`` when the direction changes.
-- **Miss.** The set's old row is closed once ``row_hold`` has passed since it was opened and its
-  last burst is over (``read_release``, ``write_release``), then the new one is opened, at least
-  ``activate_gap`` after the last activate; data starts ``open`` + ``lead`` later, or with the bus.
-  Banks work while the bus does, so a miss that is seen early is hidden.
 - **Refresh.** One is due every ``refresh_interval``, the first half an interval after the program
-  starts (the mean of a start at any time). It takes place before the first burst whose data would
-  start after it is due, when all rows are closed, and lasts ``refresh_time``: it is postponed by a
+  starts (the mean of a start at any time). It takes place before the first burst whose turn on the
+  bus is after that, when all rows are closed, and lasts ``refresh_time``: it is postponed by a
   burst at most, where JESD79-4B (section 4.26) allows eight intervals. All rows are closed then.
 - **Access.** The device moves ``access_lines`` lines at a time; parts of them cost the whole.
 
-Not modelled: the column order inside a burst, ranks, and reordering of requests.
+Not modelled: tCCD_L between two bursts that meet in a bank group, and of ranks anything but their
+banks (tRTRS, refresh of one rank at a time).
 """
 
 from __future__ import annotations
@@ -80,24 +82,24 @@ class MemoryTiming:
         Units a beat occupies the data bus.
     read_latency : int
         From accepting a read address to its first beat, bus idle and row open.
-    access_lines : int
-        Lines one access of the device moves, at least 1.
+    access_lines, line_accesses : int
+        Lines one access of the device moves, and accesses that move one line; one of them is 1.
+    access_units : int
+        Time an access occupies the data bus.
     region_lines : int
         Consecutive lines whose rows are open together.
-    bank_sets : int
-        Sets of banks that hold one region each.
-    region_banks : int
-        Banks of a set: rows opened by a miss.
+    region_banks, bank_sets : int
+        Banks that hold a region, and sets of them.
     queue : int
-        Bus time of the requests a controller holds; 0: writes are not posted.
+        Bus time of the requests a controller holds; 0: in order, and writes are not posted.
     read_lead, write_lead : int
         From a column command to its data.
     open, close : int
-        From the activate of a region to its column command; from precharge to activate.
+        From activate to column command; from precharge to activate.
     row_hold : int
         Least time a row is open.
-    activate_gap : int
-        Least time from opening a region to opening the next.
+    activate_gap, four_activates : int
+        Least time between two activates; between the first and the last of five.
     read_release, write_release : int
         From the end of a burst's data to the precharge of its row; reads: negative.
     read_to_write, write_to_read : int
@@ -110,9 +112,11 @@ class MemoryTiming:
     beat_units: int
     read_latency: int
     access_lines: int = 1
+    line_accesses: int = 1
+    access_units: int = 0
     region_lines: int = 1 << 40
-    bank_sets: int = 1
     region_banks: int = 1
+    bank_sets: int = 1
     queue: int = 0
     read_lead: int = 0
     write_lead: int = 0
@@ -120,6 +124,7 @@ class MemoryTiming:
     close: int = 0
     row_hold: int = 0
     activate_gap: int = 0
+    four_activates: int = 0
     read_release: int = 0
     write_release: int = 0
     read_to_write: int = 0
@@ -178,7 +183,11 @@ def _region(technology: MemoryTechnology) -> tuple[int, int, int]:
     between column and row follow each other; banks above the row hold other parts of memory, and
     streams are taken to share one of them.
     """
-    counts = {"bank": technology.banks_per_group, "bankgroup": technology.bank_groups}
+    counts = {
+        "rank": technology.ranks,
+        "bank": technology.banks_per_group,
+        "bankgroup": technology.bank_groups,
+    }
     size, banks, sets, whole_rows = technology.access_bytes, 1, 1, False
     for field in reversed(address_fields(technology.address_mapping)):
         if field == "row":
@@ -242,32 +251,27 @@ def memory_timing(design: Design) -> MemoryTiming:
     clocks = technology.clocks
     region_bytes, banks, sets = _region(technology)
     burst = technology.burst_clocks
-    # Activates of a region follow each other by tRRD, four in a tFAW; the stream needs the bank
-    # of its i-th access i bursts after the first.
-    row_gap = clocks("trrd_s") if technology.bank_groups > 1 and banks > 1 else clocks("trrd_l")
-    four = max(clocks("tfaw"), 4 * row_gap)
-    opened = [i // 4 * four + i % 4 * row_gap for i in range(banks + 1)]
-    spread = max(0, *(opened[i] - i * burst for i in range(banks)))
     rotates = address_fields(technology.address_mapping)[-1] == "bankgroup"
     turn = clocks("twtr_s" if rotates else "twtr_l")
-    access_lines = max(1, technology.access_bytes // dram.data_bytes)
+    access = Fraction(technology.access_bytes, dram.data_bytes)
     return MemoryTiming(
         cycle_units=cycle_units,
         beat_units=beat_units,
         read_latency=read_latency,
-        access_lines=access_lines,
+        access_lines=max(1, int(access)),
+        line_accesses=max(1, int(1 / access)),
+        access_units=int(access * beat_units),
         region_lines=region_bytes // dram.data_bytes,
-        bank_sets=sets,
         region_banks=banks,
-        queue=ceil(
-            Fraction(technology.queue_depth * technology.access_bytes, dram.data_bytes) * beat_units
-        ),
+        bank_sets=sets,
+        queue=ceil(technology.queue_depth * access * beat_units),
         read_lead=units(clocks("cl")),
         write_lead=units(clocks("cwl")),
-        open=units(clocks("trcd") + spread),
+        open=units(clocks("trcd")),
         close=units(clocks("trp")),
         row_hold=units(clocks("tras")),
-        activate_gap=units(max(Fraction(opened[banks]), Fraction(clocks("tfaw") * banks, 4))),
+        activate_gap=units(clocks("trrd_s" if rotates else "trrd_l")),
+        four_activates=units(clocks("tfaw")),
         read_release=units(clocks("trtp") - burst - clocks("cl")),
         write_release=units(clocks("twr")),
         read_to_write=units(clocks("trtw")),
@@ -280,23 +284,22 @@ def memory_timing(design: Design) -> MemoryTiming:
 def sequential_fraction(timing: MemoryTiming) -> float:
     """Part of the time in which the bus of a long, saturated read stream carries data.
 
-    Every region boundary costs what the controller does not see early enough; every refresh costs
-    closing the rows, the refresh itself and opening a row again. Burst-level, in closed form; the
-    simulated bus agrees to a fraction of a percent (tests/test_memory_bus.py).
+    Every refresh costs closing the rows, the refresh itself and opening a row again; a region
+    boundary costs what the queue does not hide, and no more regions are opened than activates
+    allow. Burst-level, in closed form; the simulated bus agrees to a fraction of a percent
+    (tests/test_memory_bus.py).
     """
     if not timing.refresh_interval:
         return 1.0
     region = timing.region_lines * timing.beat_units
     reopen = timing.open + timing.read_lead
     if timing.bank_sets > 1:
-        # Regions that come first after a refresh find their set closed already.
-        again = max(0.0, 1 - timing.bank_sets * region / timing.refresh_interval)
-        lost = max(0, timing.open - timing.queue) * (1 - again)
-        lost += max(0, timing.close + timing.open - timing.queue) * again
+        late = timing.close + timing.open - timing.queue
     else:
-        lost = max(timing.read_release, timing.row_hold - reopen - region) + timing.close + reopen
-    row_cycle = timing.row_hold + timing.close
-    lost = max(lost, timing.activate_gap - region, row_cycle / timing.bank_sets - region, 0)
+        late = timing.read_release + timing.close + reopen
+    activates = timing.region_banks * max(timing.activate_gap, timing.four_activates // 4)
+    row_cycle = (timing.row_hold + timing.close) // timing.bank_sets
+    lost = max(late - timing.queue, activates - region, row_cycle - region, 0)
     gap = timing.read_release + timing.close + timing.refresh_time + reopen
     return region / (region + lost) * (1 - gap / timing.refresh_interval)
 

@@ -220,11 +220,11 @@ class Design:
         if self.formats.activation_bits != 8:
             found = self.formats.activation_bits
             raise InputError("design", "formats.activation_bits", found, "8 with this unit")
-        if self.sram.ports != "1r1w" or not self.sram.double_buffered:
-            field = "sram.ports" if self.sram.ports != "1r1w" else "sram.double_buffered"
-            found = self.sram.ports if field == "sram.ports" else False
-            allowed = "1r1w and double_buffered = true: so are the generated buffers"
-            raise InputError("design", field, found, allowed)
+        allowed = "1r1w and double_buffered = true: so are the generated buffers"
+        if self.sram.ports != "1r1w":
+            raise InputError("design", "sram.ports", self.sram.ports, allowed)
+        if not self.sram.double_buffered:
+            raise InputError("design", "sram.double_buffered", False, allowed)
         if self.fetch_block_lines > self.dram.max_burst_beats:
             raise InputError(
                 "design",

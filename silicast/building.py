@@ -13,7 +13,7 @@ from mapping.models import ResolvedModel
 from mapping.program import GemmProgram
 from mapping.program_files import write_program
 from silicast.errors import FailedCheck
-from silicast.simulation import as_design, as_format, as_spec
+from silicast.simulation import as_format, as_rtl_design, as_spec
 
 __all__ = ["MOST_TOKENS", "compile_model", "distinct_programs", "generate", "memory_map"]
 
@@ -104,7 +104,7 @@ def compile_model(
     """
     spec = as_spec(model)
     with named_after_file(design):
-        program = memory_map(spec, as_design(design), as_format(weights), tokens)
+        program = memory_map(spec, as_rtl_design(design), as_format(weights), tokens)
         return write_program(directory, distinct_programs(spec, program, tokens), program)
 
 
@@ -134,6 +134,6 @@ def generate(design: Design | str | Path, directory: str | Path) -> dict:
 
     try:
         with named_after_file(design):
-            return dict(project.generate(as_design(design), Path(directory)))
+            return dict(project.generate(as_rtl_design(design), Path(directory)))
     except RuntimeError as error:
         raise FailedCheck(str(error)) from error

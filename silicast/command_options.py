@@ -73,7 +73,7 @@ def options(**names: str) -> Iterator[None]:
         yield
     except InputError as error:
         option = names.get(error.field)
-        if option is None or error.where not in ("run", "simulate", "compile", "gemm"):
+        if option is None or error.where not in ("run", "simulate", "compile", "gemm", "memory"):
             raise
         detail = error.field if option == "--gemm" else ""
         raise InputError(option, detail, error.found, error.allowed) from None

@@ -12,7 +12,7 @@ from mapping.models import ResolvedModel, open_checkpoint, resolve_model
 from mapping.tokenizer import Tokenizer
 from silicast.linear import LinearLayers, OperatorRun
 from silicast.progress import Progress
-from silicast.simulation import as_design, as_format
+from silicast.simulation import as_format, as_rtl_design
 from silicast.weights import prepare
 from sim.host.decoder import Gemma3Decoder
 
@@ -123,7 +123,7 @@ def run(
     """
     begin = time.perf_counter()
     given = design
-    design, fmt, progress = as_design(design), as_format(weights), progress or Progress()
+    design, fmt, progress = as_rtl_design(design), as_format(weights), progress or Progress()
     if backend not in BACKENDS:
         raise InputError("run", "backend", backend, ", ".join(BACKENDS))
     if isinstance(tokens, bool) or not isinstance(tokens, int) or tokens < 1:

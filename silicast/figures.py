@@ -2,7 +2,18 @@
 
 from math import floor, isfinite, log10
 
-__all__ = ["ABSENT", "TIMES", "count", "exact", "percent", "plain", "quantity", "ratio", "seconds"]
+__all__ = [
+    "ABSENT",
+    "TIMES",
+    "count",
+    "exact",
+    "percent",
+    "plain",
+    "quantity",
+    "ratio",
+    "seconds",
+    "significant",
+]
 
 ABSENT = "\u2013"
 """What stands where there is no figure."""
@@ -27,7 +38,7 @@ _PREFIXES = (
 )
 
 
-def _digits(value: float, digits: int) -> str:
+def significant(value: float, digits: int) -> str:
     """Plain decimals with so many significant digits; those before the point all stay."""
     if value == 0:
         return "0"
@@ -55,7 +66,7 @@ def quantity(value: float | None, unit: str, digits: int = 3) -> str:
     size = abs(float(f"{value:.{digits - 1}e}"))  # 999.9 becomes 1.00 k, not 1000
     for scale, prefix in _PREFIXES:
         if size >= scale * (1 - 1e-12):
-            return f"{_digits(value / scale, digits)}{_SPACE}{prefix}{unit}"
+            return f"{significant(value / scale, digits)}{_SPACE}{prefix}{unit}"
     return f"{value:.{digits - 1}e}{_SPACE}{unit}"
 
 
@@ -63,7 +74,7 @@ def plain(value: float | None, unit: str) -> str:
     """A figure of a unit that takes no prefix, e.g. ``1,540 tokens/s``."""
     if value is None or not isfinite(value):
         return ABSENT
-    return f"{_digits(value, 3)}{_SPACE}{unit}"
+    return f"{significant(value, 3)}{_SPACE}{unit}"
 
 
 def seconds(value: float | None) -> str:
@@ -88,7 +99,7 @@ def ratio(value: float | None) -> str:
     """A factor, e.g. 1.04 and the multiplication sign."""
     if value is None or not isfinite(value):
         return ABSENT
-    return f"{_digits(value, 3)}{_SPACE}{TIMES}"
+    return f"{significant(value, 3)}{_SPACE}{TIMES}"
 
 
 def count(value: float | None) -> str:

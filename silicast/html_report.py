@@ -66,6 +66,12 @@ def _facts(result: ModelResult) -> list[tuple[str, str]]:
         passes = "pass" if result.decode == 1 else "passes"
         workload.append(f"{result.decode:,} decode {passes} after {before:,} tokens")
     phase = next(p for p in result.phases.values() if p.cycles)
+    stored = result.weight_bytes + result.kv_cache_bytes
+    capacity = figures.quantity(result.memory_bytes, "B")
+    area = []
+    if result.area_mm2 is not None:
+        size = sum(part for part in result.area_mm2.values() if part is not None)
+        area.append(("area modelled", figures.plain(size, "mm²")))
     return [
         ("workload", ", ".join(workload)),
         ("batch", f"{result.batch:,} sequence" + ("s" if result.batch != 1 else "")),
@@ -73,6 +79,8 @@ def _facts(result: ModelResult) -> list[tuple[str, str]]:
         ("activations", result.activations),
         ("KV cache", f"{result.kv_cache_bits} bit a value"),
         ("clock", figures.quantity(round(phase.cycles / phase.seconds), "Hz")),
+        ("memory", f"{figures.quantity(stored, 'B')} of {capacity} DRAM"),
+        *area,
         ("conventions", result.conventions or "silicast's physical defaults"),
     ]
 

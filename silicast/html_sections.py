@@ -6,7 +6,7 @@ A figure that is not modelled is None and is shown with the reason, never as 0.
 from typing import Any
 
 from silicast.charts import REASON_COLOURS, Part, bar, colours, reason_bar
-from silicast.figures import TIMES, count, percent, quantity
+from silicast.figures import TIMES, count, percent, quantity, significant
 from sim.attribution import REASONS
 from sim.results import ModelResult, OperatorResult, PhaseResult
 
@@ -42,6 +42,8 @@ def _of(result: ModelResult, phase: str) -> list[OperatorResult]:
 
 
 def _words(key: str) -> str:
+    if key.startswith("buffer_"):
+        key = f"{key.removeprefix('buffer_')} buffer"
     return _PARTS.get(key, key.replace("_", " "))
 
 
@@ -259,19 +261,19 @@ def area_section(result: ModelResult) -> dict[str, Any]:
         {
             "name": _words(part),
             "colour": shades[part],
-            "text": "not modelled" if size is None else f"{size:,.4g}",
+            "text": "not modelled" if size is None else significant(size, 4),
             "share": percent(None if size is None or not total else size / total),
         }
         for part, size in area.items()
     ]
     parts = [
-        Part(_words(part), size, shades[part], f"{size:,.4g} mm²")
+        Part(_words(part), size, shades[part], f"{significant(size, 4)} mm²")
         for part, size in area.items()
         if size
     ]
     return {
         "rows": rows,
-        "total": f"{total:,.4g}",
+        "total": significant(total, 4),
         "bar": bar(parts, total or 1.0, "silicon area by part", height=26),
         "why": "",
     }

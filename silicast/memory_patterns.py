@@ -19,6 +19,7 @@ def memory_efficiency(
     write_fraction: float = 0.0,
     address_mapping: str | None = None,
     queue_depth: int | None = None,
+    ranks: int | None = None,
     seed: int = 1,
 ) -> dict[str, Any]:
     """Simulate one channel command by command; the result is ready for JSON.
@@ -39,8 +40,8 @@ def memory_efficiency(
         Share of requests that write, 0 to 1.
     address_mapping : str, optional
         Replaces the technology's, e.g. ``row-bank-column-bankgroup`` or ``rochrababgco``.
-    queue_depth : int, optional
-        Replaces the technology's.
+    queue_depth, ranks : int, optional
+        Replace the technology's.
     seed : int
         Of random addresses and writes.
 
@@ -63,6 +64,7 @@ def memory_efficiency(
         write_fraction=write_fraction,
         address_mapping=address_mapping,
         queue_depth=queue_depth,
+        ranks=ranks,
         seed=seed,
     )
     return dataclasses.asdict(result)

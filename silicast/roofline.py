@@ -5,7 +5,7 @@ peak rate and intensity times bandwidth. Intensity is multiply-accumulates a byt
 bus; both axes are logarithmic.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from math import ceil, floor, hypot, log10
 
@@ -162,9 +162,8 @@ class _Labels:
     def __init__(self, taken: list[tuple[float, float, float, float]]) -> None:
         self.taken = taken
 
-    def place(self, x: float, y: float, gap: float, text: str) -> str:
-        """A label beside (x, y); nothing where there is no room."""
-        width = _LETTER * len(text)
+    def beside(self, x: float, y: float, gap: float, text: str) -> str:
+        """A label beside a point; nothing where there is no room."""
         options = (
             (x + gap, y + 4, "start"),
             (x - gap, y + 4, "end"),
@@ -175,6 +174,11 @@ class _Labels:
             (x - gap, y - gap - 2, "end"),
             (x - gap, y + gap + 10, "end"),
         )
+        return self.place(options, text)
+
+    def place(self, options: Iterable[tuple[float, float, str]], text: str) -> str:
+        """A label at the first of the places and anchors that is free."""
+        width = _LETTER * len(text)
         for across, up, anchor in options:
             left = across - {"start": 0.0, "middle": width / 2, "end": width}[anchor]
             box = (left - 2, up - _LINE + 3, left + width + 2, up + 3)
@@ -194,53 +198,53 @@ def _overlap(a: tuple[float, ...], b: tuple[float, ...]) -> bool:
     return a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3]
 
 
-def _roofs(axes: _Axes, roof: Roof) -> tuple[str, list[tuple[float, float, float, float]]]:
-    """Both roofs, the sustained one dashed, and the places their names take."""
-    parts: list[str] = []
-    taken: list[tuple[float, float, float, float]] = []
-    low = 10.0 ** axes.x[0]
+def _slope(axes: _Axes, roof: Roof, bandwidth: float) -> tuple[float, float, float, float]:
+    """Where the roof of a bandwidth begins, and where it meets the peak; pixels."""
+    start = max(10.0 ** axes.x[0], 10.0 ** axes.y[0] / bandwidth)
     peak = roof.macs_per_second
-    top = axes.up(peak)
-    sustained = roof.sustained_bytes_per_second
-    lines = [("roof", roof.dram_bytes_per_second)]
-    if sustained < 0.999 * roof.dram_bytes_per_second:
-        lines.append(("roof sustained", sustained))
-    for style, bandwidth in lines:
-        start = max(low, 10.0 ** axes.y[0] / bandwidth)
-        begin = (axes.across(start), axes.up(start * bandwidth))
-        ridge = axes.across(peak / bandwidth)
-        flat = f" {_WIDTH - _RIGHT},{top:.1f}" if style == "roof" else ""
+    return (
+        axes.across(start),
+        axes.up(start * bandwidth),
+        axes.across(peak / bandwidth),
+        axes.up(peak),
+    )
+
+
+def _roofs(axes: _Axes, roof: Roof) -> tuple[str, list[tuple[float, float, float, float]]]:
+    """Both roofs, the sustained one dashed, and the places that labels keep off."""
+    parts = []
+    taken = []
+    right = _WIDTH - _RIGHT
+    slopes = {"roof": roof.dram_bytes_per_second}
+    if roof.sustained_bytes_per_second < 0.999 * roof.dram_bytes_per_second:
+        slopes["roof sustained"] = roof.sustained_bytes_per_second
+    for style, bandwidth in slopes.items():
+        x1, y1, x2, y2 = _slope(axes, roof, bandwidth)
+        flat = f" {right},{y2:.1f}" if style == "roof" else ""
         parts.append(
-            f'<polyline class="{style}" points="{begin[0]:.1f},{begin[1]:.1f} '
-            f'{ridge:.1f},{top:.1f}{flat}"/>'
+            f'<polyline class="{style}" points="{x1:.1f},{y1:.1f} {x2:.1f},{y2:.1f}{flat}"/>'
         )
-        taken.append((ridge, top - 2, _WIDTH - _RIGHT, top + 2))
-    text = f"peak of all lanes: {quantity(peak, 'MAC/s')}"
-    right = _WIDTH - _RIGHT - 6
-    parts.append(
-        f'<text class="name" x="{right}" y="{top - 7:.1f}" text-anchor="end">{text}</text>'
-    )
-    taken.append((right - _LETTER * len(text), top - 20, right, top + 3))
-    bandwidth = roof.dram_bytes_per_second
-    start = max(low, 10.0 ** axes.y[0] / bandwidth)
-    x1, y1 = axes.across(start), axes.up(start * bandwidth)
-    x2, y2 = axes.across(peak / bandwidth), top
-    text = f"DRAM peak {quantity(bandwidth, 'B/s')}, sustained {quantity(sustained, 'B/s')}"
-    x, y = x1 + 0.42 * (x2 - x1), y1 + 0.42 * (y2 - y1)
-    parts.append(
-        f'<text class="name" x="{x - 12:.1f}" y="{y - 8:.1f}" text-anchor="end">{text}</text>'
-        if x - 12 - _LETTER * len(text) > _LEFT
-        else f'<text class="name" x="{x + 14:.1f}" y="{y + 20:.1f}">{text}</text>'
-    )
-    width = _LETTER * len(text)
-    if x - 12 - width > _LEFT:
-        taken.append((x - 12 - width, y - 21, x - 12, y - 4))
-    else:
-        taken.append((x + 14, y + 7, x + 14 + width, y + 24))
-    for step in range(40):  # labels stay off the lines
-        x, y = x1 + (x2 - x1) * step / 40, y1 + (y2 - y1) * step / 40
-        taken.append((x - 1, y - 1, x + 1, y + 1))
+        taken.append((x2, y2 - 2.0, float(right), y2 + 2.0))
+        for step in range(60):
+            x, y = x1 + (x2 - x1) * step / 60, y1 + (y2 - y1) * step / 60
+            taken.append((x - 1, y - 1, x + 1, y + 1))
     return "".join(parts), taken
+
+
+def _roof_names(axes: _Axes, roof: Roof, labels: _Labels) -> str:
+    """What the roofs are, beside them, where no point is."""
+    peak, sustained = roof.macs_per_second, roof.sustained_bytes_per_second
+    bandwidth = roof.dram_bytes_per_second
+    x1, y1, x2, y2 = _slope(axes, roof, bandwidth)
+    right = _WIDTH - _RIGHT - 8
+    above = [(float(x), y2 - 8, "end") for x in range(right, _LEFT, -20)]
+    highest = labels.place(above, f"peak of all lanes: {quantity(peak, 'MAC/s')}")
+    beside = []
+    for part in (0.4, 0.3, 0.5, 0.2, 0.6, 0.1, 0.7, 0.8):
+        x, y = x1 + part * (x2 - x1), y1 + part * (y2 - y1)
+        beside += [(x - 14, y - 6, "end"), (x + 22, y + 16, "start")]
+    text = f"DRAM peak {quantity(bandwidth, 'B/s')}, sustained {quantity(sustained, 'B/s')}"
+    return highest + labels.place(beside, text)
 
 
 def _marker(point: Point, x: float, y: float, size: float) -> str:
@@ -278,6 +282,7 @@ def roofline(result: ModelResult) -> Markup:
     roofs, taken = _roofs(axes, roof)
     places = [(p, axes.across(p.intensity), axes.up(p.rate), 4 + 12 * p.share**0.5) for p in shown]
     labels = _Labels(taken + [(x - s, y - s, x + s, y + s) for _, x, y, s in places])
+    names_of_roofs = _roof_names(axes, roof, labels)
     drawn = [_tipped(point, roof, _marker(point, x, y, size)) for point, x, y, size in places]
     named: list[int] = []
     for index, (point, x, y, size) in enumerate(places):
@@ -289,11 +294,11 @@ def roofline(result: ModelResult) -> Markup:
             if other.phase == point.phase and hypot(across - x, up - y) < _NEAR and k not in named
         ]
         named += near
-        names = [name for k in near for name in places[k][0].names]
+        names = list(dict.fromkeys(name for k in near for name in places[k][0].names))
         text = ", ".join(names) if len(names) < 8 else f"{', '.join(names[:6])}, ..."
-        drawn.append(labels.place(x, y, size + 5, text))
+        drawn.append(labels.beside(x, y, size + 5, text))
     return Markup(
         f'<svg class="roofline" viewBox="0 0 {_WIDTH} {_HEIGHT}" role="group" '
         f'aria-label="Roofline: rate over intensity of {len(shown)} operators">'
-        f"{axes.grid()}{roofs}{''.join(drawn)}</svg>"
+        f"{axes.grid()}{roofs}{names_of_roofs}{''.join(drawn)}</svg>"
     )

@@ -6,6 +6,7 @@ from pathlib import Path
 from designs.errors import InputError
 from designs.files import load_design, named_after_file
 from designs.spec import Design
+from designs.units import UNIT_SPECS
 from mapping.formats import WeightFormat, parse_format
 from mapping.model import ModelSpec
 from mapping.models import ResolvedModel, resolve_model
@@ -13,7 +14,15 @@ from silicast.progress import Progress
 from sim.conventions import PHYSICAL, Conventions, load_conventions
 from sim.model import GraphModel, ModelResult, simulate_model
 
-__all__ = ["as_design", "as_format", "as_graph_model", "as_spec", "load_model", "simulate"]
+__all__ = [
+    "as_design",
+    "as_format",
+    "as_graph_model",
+    "as_rtl_design",
+    "as_spec",
+    "load_model",
+    "simulate",
+]
 
 _WIDTHS = {"int4": 4, "int8": 8, "fp16": 16}
 
@@ -32,6 +41,25 @@ def load_model(name_or_path: str | Path) -> ResolvedModel:
 def as_design(design: Design | str | Path) -> Design:
     """A design, loaded when it is a library name or a path."""
     return design if isinstance(design, Design) else load_design(design)
+
+
+def as_rtl_design(design: Design | str | Path) -> Design:
+    """A design whose hardware can be generated.
+
+    Raises
+    ------
+    InputError
+        Its unit or its number of cores is simulated only.
+    """
+    found = as_design(design)
+    if found.unit.simulated_only:
+        kinds = ", ".join(kind for kind, spec in UNIT_SPECS.items() if not spec.simulated_only)
+        allowed = f"a unit with RTL ({kinds}); this design is simulated only"
+        raise InputError(found.name, "unit.kind", found.unit.kind, allowed)
+    if found.cores.count > 1:
+        allowed = "1; several cores are simulated only"
+        raise InputError(found.name, "cores.count", found.cores.count, allowed)
+    return found
 
 
 def as_format(weights: WeightFormat | str) -> WeightFormat:

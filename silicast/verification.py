@@ -24,7 +24,7 @@ from silicast.memory import (
     write_weights,
 )
 from silicast.progress import Progress
-from silicast.simulation import as_design, as_format
+from silicast.simulation import as_format, as_rtl_design
 from sim.golden import run_program
 from sim.model import simulate_gemm
 
@@ -159,7 +159,7 @@ def verify(
         The program is not safe, the build failed, or the hardware did not finish.
     """
     given = design
-    design, fmt, progress = as_design(design), as_format(weights), progress or Progress()
+    design, fmt, progress = as_rtl_design(design), as_format(weights), progress or Progress()
     if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
         raise InputError("verify", "seed", seed, "an integer >= 0")
     shape = GemmShape(m, n, k)

@@ -55,7 +55,7 @@ def contents(graph):
             o.linear_kind,
             o.bias,
             o.on_accelerator,
-            *((o.heads, o.kv_heads, o.head_dim) if o.kind == "attention" else ()),
+            *((o.heads, o.kv_heads, o.head_dim) if o.kind in ("attention", "rope", "norm") else ()),
         )
         for o in operators(graph)
         if o.kind in COMPARED

@@ -91,7 +91,7 @@ def test_derived_memory_timing() -> None:
         ("queue_depth = 8", "queue_depth = 1", "control.queue_depth", "from 2"),
         ('name = "dense-int8-tiny"', 'name = "a b"', "name", "letters"),
         ('name = "dense-int8-tiny"', 'name = "日本"', "name", "ASCII"),
-        ('technology = "generic"', 'technology = "a\\nb"', "dram.technology", "one line"),
+        ('technology = "ideal"', 'technology = "a\\nb"', "dram.technology", "one line"),
         ("[clock]", "[clocks]", "clocks", "clock"),
     ],
 )

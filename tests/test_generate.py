@@ -20,7 +20,10 @@ from hwgen.verilated.build import verilator_environment
 from hwgen.verilog import component_verilog
 
 
-@pytest.fixture(scope="module", params=library_names())
+RTL_DESIGNS = [n for n in library_names() if not load_design(n).unit.simulated_only]
+
+
+@pytest.fixture(scope="module", params=RTL_DESIGNS)
 def project(request, tmp_path_factory):
     directory = tmp_path_factory.mktemp("generated") / "out"
     description = generate(load_design(request.param), directory)

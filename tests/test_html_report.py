@@ -141,6 +141,11 @@ def test_the_distance_to_the_roofline_is_a_lower_bound(result: ModelResult) -> N
     assert roofline_seconds(halved, "decode") == pytest.approx(
         2 * roofline_seconds(result, "decode")
     )
+    compulsory = sum(o.compulsory_bytes for o in result.operators if o.phase == "decode")
+    endless = replace(result, roof=replace(result.roof, macs_per_second=1e30))
+    assert roofline_seconds(endless, "decode") == pytest.approx(
+        compulsory / result.roof.sustained_bytes_per_second
+    )
 
 
 def test_the_verdict_follows_the_figures(result: ModelResult) -> None:
@@ -252,6 +257,9 @@ def test_labels_of_the_roofline_do_not_cover_each_other(result: ModelResult) -> 
             left = x - {"end": width, "middle": width / 2}.get(e.get("text-anchor", ""), 0)
             boxes.append((left, y - 9, left + width, y))
     assert len(boxes) > 3
+    text = " ".join(e.text or "" for e in drawn.iter("text"))
+    assert "peak of all lanes" in text
+    assert "DRAM peak" in text
     for index, a in enumerate(boxes):
         for b in boxes[:index]:
             assert a[2] <= b[0] or b[2] <= a[0] or a[3] <= b[1] or b[3] <= a[1]
@@ -294,6 +302,8 @@ def test_resources_are_held_against_what_the_shell_leaves(result: ModelResult) -
     rows = {row["name"]: row for row in resource_section(changed) or []}
     assert not rows["LUT"]["fits"]
     assert rows["DSP"]["fits"]
+    assert "#D55E00" in rows["LUT"]["bar"]
+    assert "#D55E00" not in rows["DSP"]["bar"]
     assert rows["DSP"]["share"] == "90.0\u202f%"
     assert rows["URAM"]["used"] == "not modelled"
     _Page(html_report(changed))

@@ -7,7 +7,7 @@ import pytest
 
 pytest.importorskip("onnx")
 
-from onnx import helper, inliner, save, shape_inference
+from onnx import helper, inliner, numpy_helper, save, shape_inference
 from onnx_graphs import assert_equal_graphs, contents, edges, llama_spec, opt_spec
 from tiny_onnx import Decoder, Sizes
 
@@ -67,6 +67,29 @@ def test_function_bodies_of_the_standard(tmp_path, ops, cache):
     assert not {op for _, op in names} & {node.op_type for node in plain.graph.node}
     save(plain, tmp_path / "plain.onnx")
     assert_equal_graphs(read_onnx(tmp_path / "plain.onnx"), llama_spec(Sizes()))
+
+
+@pytest.mark.parametrize("opset", [9, 12])
+@pytest.mark.parametrize("write", ["llama", "opt"])
+def test_older_opsets(tmp_path, opset, write):
+    """Axes, starts and ends were attributes before they became inputs (opset 10 and 13)."""
+    sizes = Sizes(kv_heads=6 if write == "opt" else 2)
+    model = getattr(Decoder(sizes, cache=True), write)().model()
+    model.opset_import[0].version = opset
+    attributes = dict.fromkeys(("Unsqueeze", "Squeeze", "ReduceMean"), ("axes",))
+    attributes["Split"] = ("split",)
+    if opset < 10:
+        attributes["Slice"] = ("starts", "ends", "axes")
+    constants = {t.name: numpy_helper.to_array(t).tolist() for t in model.graph.initializer}
+    for node in model.graph.node:
+        names = attributes.get(node.op_type, ())
+        for name, value in zip(names, node.input[1:], strict=False):
+            node.attribute.append(helper.make_attribute(name, constants[value]))
+        if names:
+            del node.input[1:]
+    save(model, tmp_path / "old.onnx")
+    spec = opt_spec(sizes) if write == "opt" else llama_spec(sizes)
+    assert_equal_graphs(read_onnx(tmp_path / "old.onnx"), spec)
 
 
 @pytest.mark.parametrize("cache", [False, True], ids=["", "cache"])

@@ -86,7 +86,10 @@ def test_softcap_of_logits(read, cast):
 def test_linear_forms(read, op, attributes, weight, size):
     graph = Graph()
     x = graph.input("x", ["tokens", 48])
-    graph.output(graph.node(op, x, graph.weight("w", *weight), **attributes))
+    weights = [graph.weight("w", *weight)]
+    if op == "MatMulNBits":
+        weights.append(graph.weight("scales", 64))
+    graph.output(graph.node(op, x, *weights, **attributes))
     (found,) = operators(read(graph).graph)
     assert (found.n, found.k, found.linear_kind) == (*size, "linear")
 
@@ -237,3 +240,77 @@ def test_names_tell_what_the_flow_does_not(read):
     x = g.node("MatMul", x, g.weight("model.c_fc.weight", 48, 64), name="a")
     g.output(g.node("MatMul", x, g.weight("b", 64, 48), name="/mlp/down_proj/MatMul"))
     assert [o.linear_kind for o in operators(read(g).graph)] == ["up", "down"]
+
+
+def test_blocks_of_the_runtime_generator(read):
+    """A quantised embedding table and rotary embedding on rows of all heads."""
+    g = Graph()
+    ids = g.input("ids", ["batch", "tokens"], TensorProto.INT64)
+    places = g.input("position_ids", ["batch", "tokens"], TensorProto.INT64)
+    table = g.weight("table", 112, 32, kind=TensorProto.UINT8)  # 64 elements of 4 bits
+    runtime = {"domain": "com.microsoft"}
+    x = g.node(
+        "GatherBlockQuantized",
+        table,
+        ids,
+        g.weight("scales", 112, 2),
+        bits=4,
+        block_size=32,
+        **runtime,
+    )
+    q, k, v = (
+        g.node("MatMul", x, g.weight(f"w{c}", 64, n), name=c)
+        for c, n in (("q", 64), ("k", 16), ("v", 16))
+    )
+    tables = [g.weight(name, 256, 4) for name in ("cos", "sin")]
+    q, k = (
+        g.node("RotaryEmbedding", y, places, *tables, num_heads=heads, **runtime)
+        for y, heads in ((q, 8), (k, 2))
+    )
+    lengths = [g.value([1], "int32"), g.value([1], "int32")]
+    x = g.node(
+        "GroupQueryAttention",
+        q,
+        k,
+        v,
+        "",
+        "",
+        *lengths,
+        outputs=3,
+        num_heads=8,
+        kv_num_heads=2,
+        softcap=50.0,
+        **runtime,
+    )[0]
+    g.output(x)
+    model = read(g)
+    found = [(o.kind, o.n, o.heads, o.kv_heads, o.head_dim) for o in operators(model.graph)]
+    assert found == [
+        ("embedding", 64, 0, 0, 0),
+        ("linear", 64, 0, 0, 0),
+        ("linear", 16, 0, 0, 0),
+        ("linear", 16, 0, 0, 0),
+        ("rope", 64, 8, 0, 8),
+        ("rope", 16, 2, 0, 8),
+        ("attention", 64, 8, 2, 8),
+    ]
+    assert operators(model.graph)[-1].softcap == 50
+    assert (model.hidden, model.max_context) == (64, 256)
+
+
+def test_tables_of_all_positions(read):
+    """Sine and cosine made once for every position, and selected by the token's."""
+    decoder = Decoder(Sizes())
+    g = decoder.graph
+
+    def angles():
+        places = g.value(numpy.arange(64.0))
+        both = g.node("Einsum", places, g.weight("f", 8), equation="i,j->ij")
+        tables = [g.node(op, both) for op in ("Cos", "Sin")]
+        chosen = [g.node("Gather", table, "position_ids") for table in tables]
+        return [g.node("Unsqueeze", table, g.integers(1)) for table in chosen]
+
+    decoder.angles = angles
+    model = read(decoder.llama())
+    assert_equal_graphs(model, llama_spec(Sizes()))
+    assert model.max_context == 64

@@ -41,6 +41,8 @@ def refused(path, *words):
         (apply("ReduceMean"), ["'last'", "ReduceMean"]),
         (apply("TopK", lambda g: g.integers(2), outputs=2), ["'last'", "TopK"]),
         (apply("Secret", domain="my.domain"), ["'last'", "my.domain.Secret"]),
+        (lambda g, x: g.node("Mul", x, name="last"), ["'last'", "Mul", "2 inputs"]),
+        (lambda g, x: g.node("MatMul", x, g.weight("v", 48), name="last"), ["'last'", "(48,)"]),
         (lambda g, x: g.node("Div", "x", x, name="last"), ["'last'", "Div"]),
         (
             lambda g, x: g.node("MatMul", x, g.node("Transpose", x, perm=[0, 2, 1]), name="last"),
@@ -166,3 +168,28 @@ def test_function_of_the_file(tmp_path):
     save(model, tmp_path / "f.onnx")
     kinds = [o.kind for o in operators(read_onnx(tmp_path / "f.onnx").graph)]
     assert kinds == ["linear", "activation"]
+
+
+def test_damage_inside(tmp_path):
+    """Single damaged bytes, anywhere: the file is read, or refused in one line."""
+    whole = Decoder(Sizes(layers=1), external=True).llama().model().SerializeToString()
+    random, path, messages = numpy.random.default_rng(5), tmp_path / "damaged.onnx", []
+    for _ in range(150):
+        data = bytearray(whole)
+        data[random.integers(len(data))] = random.integers(256)
+        path.write_bytes(data)
+        try:
+            read_onnx(path)
+        except InputError as error:
+            messages.append(str(error))
+    assert len(messages) > 50
+    assert all(str(path) in message and "\n" not in message for message in messages)
+
+
+def test_damaged_text(tmp_path):
+    """Names that are not UTF-8, in a node, a value and a dimension."""
+    data = Decoder(Sizes(layers=1)).llama().model().SerializeToString()
+    for name in (b"/Softmax", b"hidden", b"sequence", b"position_ids"):
+        path = tmp_path / "text.onnx"
+        path.write_bytes(data.replace(name, b"\xff" * len(name)))
+        assert read_onnx(path).layers == 1

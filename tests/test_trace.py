@@ -251,6 +251,24 @@ def test_occupancy_stays_within_the_buffers(trace: dict[str, Any]) -> None:
         assert min(values) >= 0
 
 
+def test_data_is_in_use_until_it_was_last_read() -> None:
+    """Activations are loaded once, and needed by every multiplication up to the last."""
+    detail = program_detail(DESIGN, GemmShape(8, 512, 256), FORMAT)
+    assert detail is not None
+    loads = detail.tracks["load"]
+    size = sum(piece.size for piece in loads if piece.name == "activations")
+    loaded = max(piece.end for piece in loads if piece.name == "activations")
+    last = max(piece.end for piece in detail.tracks["compute"])
+    edges = [*(cycle for cycle, _ in detail.occupancy), detail.cycles]
+    between = [
+        values["activation"]
+        for (cycle, values), end in zip(detail.occupancy, edges[1:], strict=True)
+        if loaded <= cycle and end <= last
+    ]
+    assert len(between) > 10
+    assert between == pytest.approx([size] * len(between))
+
+
 def test_arrows_follow_the_tokens() -> None:
     """Every arrow leaves a load that has ended before the multiplication begins."""
     detail = program_detail(DESIGN, GemmShape(8, 256, 256), FORMAT)

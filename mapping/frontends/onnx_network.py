@@ -8,7 +8,7 @@ are what the shapes of a graph are computed from.
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -27,7 +27,8 @@ CARRIERS = frozenset(
 )
 """Operators whose first output is their first input, but for its number format."""
 
-_DOMAINS = ("", "ai.onnx", "com.microsoft")
+_STANDARD = ("", "ai.onnx")
+_DOMAINS = (*_STANDARD, "com.microsoft")
 # operators of com.microsoft whose inputs differ from those of the standard operator
 _OWN_MEANING = ("Attention", "RotaryEmbedding")
 
@@ -87,6 +88,8 @@ class Network:
         Dimensions of each initializer.
     small : dict
         Elements of initializers with at most `SMALL` of them that are stored in the file.
+    opset : int
+        Version of the standard operators.
     declared : dict
         Dimensions that the file declares for intermediate values, as `inputs`.
     """
@@ -98,7 +101,8 @@ class Network:
     outputs: tuple[str, ...]
     dimensions: dict[str, tuple[int, ...]]
     small: dict[str, NDArray[Any]]
-    declared: dict[str, tuple[int | str | None, ...] | None] = field(default_factory=dict)
+    opset: int
+    declared: dict[str, tuple[int | str | None, ...] | None]
 
     @cached_property
     def producers(self) -> dict[str, Node]:
@@ -175,7 +179,9 @@ def build_network(model: Any, where: str) -> Network:
         if value not in made and value not in inputs and value not in dimensions:
             raise InputError(where, "graph.output", value, "a value that a node makes")
     declared = {_text(v.name): _dimensions(v) for v in [*graph.value_info, *graph.output]}
-    return Network(where, nodes, inputs, floats, outputs, dimensions, small, declared)
+    opset = max((o.version for o in model.opset_import if o.domain in _STANDARD), default=1)
+    opset = min(max(opset, 1), 1 << 30)
+    return Network(where, nodes, inputs, floats, outputs, dimensions, small, opset, declared)
 
 
 def _initializers(graph, where: str) -> tuple[dict[str, tuple[int, ...]], dict[str, NDArray[Any]]]:

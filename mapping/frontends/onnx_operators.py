@@ -178,8 +178,10 @@ class Extraction:
 
     def with_heads(self, operator: Operator, value: str, node: Node) -> Operator:
         """Norms on heads and rotary embedding work on rows of head_dim elements."""
-        head_dim = self.shapes.of(value, node)[-1]
-        if head_dim < operator.n and operator.n % head_dim == 0:
+        shape = self.shapes.of(value, node)
+        head_dim = shape[-1]
+        # four dimensions: also a single head is a head of its own
+        if operator.n % head_dim == 0 and (len(shape) == 4 or head_dim < operator.n):
             return replace(operator, heads=operator.n // head_dim, head_dim=head_dim)
         return operator
 
@@ -200,8 +202,7 @@ class Extraction:
         elif node.op in _SKIP_NORMS:
             self.skip_norm(node)
         elif node.op in _ROPES:
-            n = self.features(node.inputs[0], node)
-            self.add(Operator(node.name, "rope", n), node, node.inputs[:1], node.outputs)
+            self.rope(node)
         elif node.op in ATTENTIONS:
             fused_attention(self, node)
         elif node.op in _ACTIVATIONS:
@@ -249,6 +250,17 @@ class Extraction:
             node.name, "linear", n, k, linear_kind="linear", on_accelerator=True, bias=bool(bias)
         )
         self.add(operator, node, (data,), node.outputs)
+
+    def rope(self, node: Node) -> None:
+        """A fused rotary embedding, of (batch, heads, tokens, head_dim) or all heads in a row."""
+        value = node.inputs[0]
+        operator = Operator(node.name, "rope", self.features(value, node))
+        heads = node.attributes.get("num_heads", 0)
+        if len(self.shapes.of(value, node)) == 4:
+            operator = self.with_heads(operator, value, node)
+        elif isinstance(heads, int) and heads > 0 and operator.n % heads == 0:
+            operator = replace(operator, heads=heads, head_dim=operator.n // heads)
+        self.add(operator, node, (value,), node.outputs)
 
     def skip_norm(self, node: Node) -> None:
         """The sum of two streams, and its norm."""

@@ -281,6 +281,21 @@ def _constant(context: Context) -> list[Shape]:
     return [next(((len(context.attribute(n)),) for n in lists if n in context.node.attributes), ())]
 
 
+def _einsum(context: Context) -> list[Shape]:
+    """An equation in letters with a result, as angles of rotary embeddings are written."""
+    terms, _, result = context.attribute("equation", b"").decode().replace(" ", "").partition("->")
+    if not result.isalpha():
+        raise Unknown
+    sizes: dict[str, int] = {}
+    for index, term in enumerate(terms.split(",")):
+        sizes.update(zip(term, context.shape(index), strict=True))
+    return [tuple(sizes[letter] for letter in result)]
+
+
+def _unknown(context: Context) -> list[Shape]:
+    raise Unknown
+
+
 def _attention(context: Context) -> list[Shape]:
     """Attention of opset 23: the output has the layout of the query."""
     query, value = context.shape(0), context.shape(2)
@@ -359,6 +374,8 @@ _RULES: dict[Callable[[Context], list[Shape]], str] = {
     _from_value: "ConstantOfShape",
     _range: "Range",
     _constant: "Constant",
+    _einsum: "Einsum",
+    _unknown: "NonZero",
     _attention: "Attention",
     _grouped_attention: "GroupQueryAttention",
     _multi_head: "MultiHeadAttention",

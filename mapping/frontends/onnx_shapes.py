@@ -121,7 +121,7 @@ def infer_shapes(network: Network, allowed: str) -> Shapes:
             found: list[Shape | None] = list(rule(context))
         except Unknown:
             found = []
-        except (IndexError, ValueError, TypeError, ZeroDivisionError):
+        except (IndexError, ValueError, TypeError, ZeroDivisionError, KeyError, AttributeError):
             inputs = [shapes.shapes.get(value) for value in node.inputs if value]
             raise context.wrong(
                 f"inputs of shapes {inputs}", "inputs and attributes that fit the operator"
@@ -154,20 +154,21 @@ _RUNTIME_INPUTS = {
 
 def _check_inputs(node: Node, network: Network) -> None:
     """As many inputs as the specification asks for, and an output."""
-    least, most = _input_counts(node.op)
+    least, most = _input_counts(node.op, network.opset)
     if not all(node.input(index) for index in range(least)) or len(node.inputs) > most:
         where, found = f"node {node.name!r}: {node.op}", f"inputs {list(node.inputs)}"
-        raise InputError(network.where, where, found, f"{least} to {most} inputs")
+        allowed = f"{least} inputs" if most == least else f"{least} inputs or more"
+        raise InputError(network.where, where, found, allowed)
     if not node.outputs or not node.outputs[0]:
         raise InputError(network.where, f"node {node.name!r}: {node.op}: output", None, "an output")
 
 
 @cache
-def _input_counts(op: str) -> tuple[int, int]:
+def _input_counts(op: str, opset: int) -> tuple[int, int]:
     from onnx import defs
 
     try:
-        schema = defs.get_schema(op)
+        schema = defs.get_schema(op, opset)
     except defs.SchemaError:
         return _RUNTIME_INPUTS.get(op, 1), 99
     return schema.min_input, schema.max_input

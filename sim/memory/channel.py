@@ -67,13 +67,16 @@ class MemoryBus:
         self.timing = timing
         self.row_hits = self.row_misses = self.turnarounds = self.refreshes = 0
         self.busy_units = self.lost_units = 0
-        self._free = self._start = 0
+        self._free = self._end = self._returned = self._start = 0
         self._writing = False
+        banks = timing.bank_sets * timing.region_banks
         self._closed = -1 if timing.refresh_interval else 0  # ideal: one row, always open
-        self._row = [self._closed] * timing.bank_sets
-        self._release = [0] * timing.bank_sets
+        self._row = [self._closed] * banks
+        self._hold = [0] * banks
+        self._release = [0] * banks
         self._last_release = 0
-        self._next_open = 0
+        self._refreshed = 0
+        self._activates = [-_NEVER] * 4
         self._refresh_due = timing.refresh_interval // 2 or _NEVER
         self._waiting: list[tuple[int, int]] = []
         self._waiting_units = 0
@@ -98,9 +101,11 @@ class MemoryBus:
         timing = self.timing
         units = timing.cycle_units
         earliest = cycle * units + timing.read_latency
-        if self._waiting and earliest - timing.read_lead > self._free:
+        if self._waiting and earliest - timing.read_lead > self._end:
             self.drain()
-        start = self._start = self._reserve(earliest, line, beats, False)
+        start = max(self._reserve(earliest, line, beats, False), self._returned)
+        self._start = start
+        self._returned = start + self._length(line, beats)
         last = start + (beats - 1) * timing.beat_units
         return -(-start // units), -(-last // units)
 
@@ -115,26 +120,26 @@ class MemoryBus:
         now = (cycle + 1) * timing.cycle_units
         length = self._length(line, beats)
         done = now
-        if self._waiting and now >= self._free:
+        if self._waiting and now >= self._end:
             self.drain()
-        if self._writing or now >= self._free:
-            backlog = max(self._free - now, 0) + length
+        if self._writing or now >= self._end:
+            backlog = max(self._end - now, 0) + length
             self._reserve(now, line, beats, True)
             if backlog > timing.queue:
-                done = self._free
+                done = self._end
         else:
             self._waiting.append((line, beats))
             self._waiting_units += length
             if self._waiting_units > timing.queue:
                 self.drain()
-                done = self._free
+                done = self._end
         self._acknowledged = max(-(-done // timing.cycle_units), self._acknowledged + 1)
         return self._acknowledged
 
     def drain(self) -> None:
         """Put the writes that wait in the controller on the bus, behind everything else."""
         for line, beats in self._waiting:
-            self._reserve(self._free, line, beats, True)
+            self._reserve(self._end, line, beats, True)
         self._waiting.clear()
         self._waiting_units = 0
 
@@ -146,68 +151,84 @@ class MemoryBus:
         return beats * self.timing.beat_units
 
     def _reserve(self, earliest: int, line: int, beats: int, write: bool) -> int:
-        """Start of a burst that could have data at ``earliest``; all in units."""
+        """When the data of a burst come that could come at ``earliest``; all in units."""
         timing = self.timing
-        free = self._free
-        wanted = ready = earliest if earliest > free else free
+        lead = timing.write_lead if write else timing.read_lead
+        wanted = ready = max(earliest, self._free)
         if write is not self._writing:
             self._writing = write
             self.turnarounds += 1
-            wanted = max(earliest, free + (timing.read_to_write if write else timing.write_to_read))
-        row, bank = divmod(line // timing.region_lines, timing.bank_sets)
-        if self._row[bank] == row and wanted <= self._refresh_due:
-            self.row_hits += 1
-            start = wanted
-        else:
-            start = self._open(earliest, wanted, bank, row, write)
+            turn = timing.read_to_write if write else timing.write_to_read
+            wanted = max(earliest, self._end + turn)
+        while wanted > self._refresh_due:
+            self._refresh()
+            wanted = max(wanted, self._refreshed + timing.open + lead)
         length = self._length(line, beats)
+        start = self._open_rows(earliest, wanted, line, beats, lead)
+        # Requests behind this one may use the bus while its rows are opened.
+        self._free = free = max(wanted, start - timing.queue) + length
+        self._end = end = max(self._end, start + length)
+        # Reads of the same rows that wait are served early, so banks are done with the bus.
+        release = end + timing.write_release if write else free + timing.read_release
+        for bank in self._banks(line, beats):
+            self._release[bank] = max(self._hold[bank], release)
+        self._last_release = max(
+            self._last_release, release if write else end + timing.read_release
+        )
         self.busy_units += length
-        self.lost_units += start - ready
+        self.lost_units += free - length - ready
         units = timing.cycle_units
         self.reservations.append(
             Reservation(
-                write, -(-ready // units), -(-start // units), -(-(start + length) // units), beats
+                write, -(-ready // units), -(-(free - length) // units), -(-free // units), beats
             )
         )
-        self._free = end = start + length
-        release = end + (timing.write_release if write else timing.read_release)
-        if release > self._release[bank]:
-            self._release[bank] = release
-        if self._release[bank] > self._last_release:
-            self._last_release = self._release[bank]
         return start
 
-    def _open(self, earliest: int, wanted: int, bank: int, row: int, write: bool) -> int:
-        """Start of a burst whose row is closed, or that has a refresh in front of it."""
+    def _banks(self, line: int, beats: int) -> list[int]:
+        """The banks a burst reads or writes, in order of their first access."""
         timing = self.timing
-        lead = timing.write_lead if write else timing.read_lead
-        seen = max(earliest, self._free - timing.queue) - lead
-        while True:
-            opened = -1
-            start = wanted
-            if self._row[bank] != row:
-                opened = max(seen, self._release[bank])
-                if self._row[bank] != self._closed:
-                    opened += timing.close
-                opened = max(opened, self._next_open)
-                start = max(wanted, opened + timing.open + lead)
-            if start <= self._refresh_due:
-                break
-            self._refresh()
-        self.row_misses += 1
-        self._row[bank] = row
-        self._release[bank] = opened + timing.row_hold
-        self._next_open = opened + timing.activate_gap
+        count = timing.region_banks
+        first = line * timing.line_accesses // timing.access_lines
+        last = ((line + beats) * timing.line_accesses - 1) // timing.access_lines
+        base = line // timing.region_lines % timing.bank_sets * count
+        return [base + access % count for access in range(first, min(last + 1, first + count))]
+
+    def _open_rows(self, earliest: int, wanted: int, line: int, beats: int, lead: int) -> int:
+        """Start of a burst's data, once the rows it needs are open."""
+        timing = self.timing
+        row = line // timing.region_lines // timing.bank_sets
+        start, seen, missed = wanted, max(earliest, self._free - timing.queue) - lead, False
+        for index, bank in enumerate(self._banks(line, beats)):
+            if self._row[bank] == row:
+                continue
+            missed = True
+            opened = max(seen, self._release[bank])
+            if self._row[bank] != self._closed:
+                opened += timing.close
+            activates = self._activates
+            opened = max(
+                opened, activates[3] + timing.activate_gap, activates[0] + timing.four_activates
+            )
+            self._activates = [*activates[1:], opened]
+            self._row[bank] = row
+            self._hold[bank] = opened + timing.row_hold
+            self._last_release = max(self._last_release, self._hold[bank])
+            start = max(start, opened + timing.open + lead - index * timing.access_units)
+        if missed:
+            self.row_misses += 1
+        else:
+            self.row_hits += 1
         return start
 
     def _refresh(self) -> None:
-        """Close all rows and refresh them, once the refresh is due and the bus is done."""
+        """Close all rows and refresh them, once the refresh is due and the banks are done."""
         timing = self.timing
         begin = max(self._refresh_due, self._last_release + timing.close)
-        end = begin + timing.refresh_time
-        sets = timing.bank_sets
-        self._row = [self._closed] * sets
-        self._release = [end] * sets
+        self._refreshed = end = begin + timing.refresh_time
+        banks = len(self._row)
+        self._row = [self._closed] * banks
+        self._release = [end] * banks
         self._last_release = end - timing.close
         self._refresh_due += timing.refresh_interval
         self.refreshes += 1

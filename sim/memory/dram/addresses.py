@@ -14,7 +14,7 @@ PATTERNS = ("sequential", "strided", "random")
 def decode(
     technology: MemoryTechnology, addresses: NDArray[np.int64], mapping: str | None = None
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
-    """Bank (bank group major), row and column (in accesses) of byte addresses.
+    """Bank (rank, then bank group major), row and column (in accesses) of byte addresses.
 
     Parameters
     ----------
@@ -26,6 +26,7 @@ def decode(
         Replaces the technology's own: see `designs.memory_technology.address_fields`.
     """
     bits = {
+        "rank": technology.ranks.bit_length() - 1,
         "row": technology.rows.bit_length() - 1,
         "bank": technology.banks_per_group.bit_length() - 1,
         "bankgroup": technology.bank_groups.bit_length() - 1,
@@ -36,7 +37,8 @@ def decode(
     for name in reversed(address_fields(mapping or technology.address_mapping)):
         fields[name] = rest & ((1 << bits[name]) - 1)
         rest = rest >> bits[name]
-    bank = fields["bankgroup"] * technology.banks_per_group + fields["bank"]
+    group = fields["rank"] * technology.bank_groups + fields["bankgroup"]
+    bank = group * technology.banks_per_group + fields["bank"]
     return bank, fields["row"], fields["column"]
 
 

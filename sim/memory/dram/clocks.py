@@ -28,6 +28,7 @@ class Clocks:
     trfc: int
     trefi: int
     trtw: int
+    trtrs: int
     burst: int
 
     @classmethod
@@ -46,3 +47,13 @@ class Clocks:
     def read_to_write(self) -> int:
         """Read command to write command of any banks: the data bus changes direction."""
         return max(self.cl + self.burst + self.trtw - self.cwl, self.burst)
+
+    @property
+    def write_to_read_of_other_rank(self) -> int:
+        """Write command to read command of another rank: only the data bus is in the way."""
+        return max(self.cwl + self.burst + self.trtrs - self.cl, 1)
+
+    @property
+    def read_to_write_of_other_rank(self) -> int:
+        """Read command to write command of another rank."""
+        return max(self.cl + self.burst + self.trtrs - self.cwl, 1)

@@ -5,7 +5,8 @@ and kind; what banks share (command pins, data bus, tRRD, tFAW, tCCD, tWTR) is a
 
 Scheduling: banks take turns, each offering its oldest request that can go on; row hits go before
 older requests that need another row, until the row has served `ROW_HITS` of them (first-ready,
-first-come-first-served with a cap). Refresh is all-bank, every tREFI, ahead of all requests.
+first-come-first-served with a cap). Refresh is all-bank, every tREFI of a rank, ranks in turn, and
+goes ahead of all requests to its rank; other ranks go on.
 """
 
 from bisect import bisect_right, insort
@@ -22,9 +23,10 @@ ROW_HITS = 4
 """Hits after which a waiting request may close a row that still has hits waiting."""
 
 _NEVER = 1 << 62
+_REFRESH = -1
 
 Command = tuple[int, str, int, int]
-"""Clock, name (ACT, PRE, RD, WR, REF), bank, row; -1 for the bank and row of REF."""
+"""Clock, name (ACT, PRE, RD, WR, REF), bank, row; REF has the first bank of its rank and row -1."""
 
 
 @dataclass
@@ -94,7 +96,9 @@ class _Channel:
         self.writes = [int(write) for write in writes]
         self.dual = technology.dual_command
         self.activate_clocks = technology.activate_clocks
-        self.groups, self.in_group = technology.bank_groups, technology.banks_per_group
+        self.ranks, self.in_rank = technology.ranks, technology.banks // technology.ranks
+        self.groups_in_rank, self.in_group = technology.bank_groups, technology.banks_per_group
+        self.groups = technology.ranks * technology.bank_groups
         self.queue_depth = queue_depth or technology.queue_depth
         self.bank_depth = technology.bank_queue_depth
         self.record = record
@@ -116,7 +120,8 @@ class _Channel:
         self.col_at = [0] * count
         self.local = [_NEVER] * (3 * count)
         self.active: list[int] = []
-        self.acts: deque[int] = deque(maxlen=4)
+        self.acts: list[deque[int]] = [deque(maxlen=4) for _ in range(self.ranks)]
+        self.refreshing = -1  # the rank whose refresh is due
         self.last_kind = 0
         self.served = Served()
         groups = self.groups
@@ -199,7 +204,7 @@ class _Channel:
         """What the bank may do next, by its own timing."""
         queue, row, slot = self.queues[bank], self.open[bank], 3 * bank
         read = write = other = _NEVER
-        if queue:
+        if queue and bank // self.in_rank != self.refreshing:
             if row < 0:
                 other = self.act_at[bank]
                 self.key[slot] = bank // self.in_group
@@ -227,7 +232,9 @@ class _Channel:
         """All requests, from clock 0."""
         served, dual, trefi = self.served, self.dual, self.clocks.trefi
         local, floor, key, active = self.local, self.floor, self.key, self.active
-        now, last_bank, refresh_at, issued, row_command = 0, 0, trefi, -1, False
+        now, last_bank, issued, row_command = 0, 0, -1, False
+        interval = trefi // self.ranks
+        due, rank = interval, 0
         count, left = len(self.open), len(self.banks)
         self.arrive(0)
         while left:
@@ -241,20 +248,30 @@ class _Channel:
                     best, pick = at, slot
                     if at <= now:
                         break
-            while best > now and self.may_move():  # one request a clock finds its bank
+            if self.refreshing >= 0:  # goes first, once a clock
+                at = max(self.refresh_ready(), now + (issued == now))
+                if at <= max(best, now):
+                    best, pick = at, _REFRESH
+            until = due if self.refreshing < 0 else _NEVER
+            while now < best and now < until and self.may_move():  # one request a clock moves
                 moved = self.move(now)
                 now += 1
                 for slot in range(3 * moved, 3 * moved + 3):
                     at = max(local[slot], floor[key[slot]], now)
                     turn, first = (moved - last_bank - 1) % count, pick // 3 - last_bank - 1
-                    if at < best or (at == best and turn < first % count):
+                    if at < best or (at == best and pick >= 0 and turn < first % count):
                         best, pick = at, slot
+            if max(now, best) >= until:
+                now = max(now, due)
+                self.begin_refresh(rank)
+                due, rank = due + interval, (rank + 1) % self.ranks
+                continue
             now = max(now, best)
-            if now >= refresh_at:
-                now = self.refresh(refresh_at) + 1
-                refresh_at += trefi
-                while self.may_move():
-                    self.move(now)
+            if pick == _REFRESH:
+                self.refresh(now)
+                issued, row_command = now, True
+                if not dual:
+                    now = self.next_clock(now)
                 continue
             bank, kind = divmod(pick, 3)
             last_bank = bank
@@ -281,23 +298,24 @@ class _Channel:
 
     def activate(self, bank: int, now: int) -> None:
         """Open the row of the bank's oldest request."""
-        clocks, floor, groups = self.clocks, self.floor, self.groups
+        clocks, floor, rank = self.clocks, self.floor, bank // self.in_rank
+        acts, first = self.acts[rank], rank * self.groups_in_rank
         row = self.open[bank] = self.queues[bank][0][0]
         self.served.activations += 1
         self.col_at[bank] = now + clocks.trcd
         self.pre_at[bank] = now + clocks.tras
         self.act_at[bank] = now + clocks.tras + clocks.trp
-        self.acts.append(now)
+        acts.append(now)
         soonest = now + clocks.trrd_s
-        if len(self.acts) == 4:
-            soonest = max(soonest, self.acts[0] + clocks.tfaw)
-        for other in range(groups):
+        if len(acts) == 4:
+            soonest = max(soonest, acts[0] + clocks.tfaw)
+        for other in range(first, first + self.groups_in_rank):
             if floor[other] < soonest:
                 floor[other] = soonest
         group = bank // self.in_group
         floor[group] = max(floor[group], now + clocks.trrd_l)
         if self.dual:
-            floor[groups] = now + self.activate_clocks
+            floor[self.groups] = now + self.activate_clocks
         if self.record:
             self.served.commands.append((now, "ACT", bank, row))
 
@@ -323,25 +341,26 @@ class _Channel:
         writes = reads + self.groups
         if write:
             data = now + clocks.cwl + clocks.burst
-            same, others = writes, range(reads, writes)
+            same, turned = writes, reads
             turn, close = data + clocks.twtr_s, data + clocks.twr
         else:
             data = now + clocks.cl + clocks.burst
-            same, others = reads, range(writes, writes + self.groups)
+            same, turned = reads, writes
             turn, close = now + clocks.read_to_write, now + clocks.trtp
             served.read_latency += data - entry[2]
-        for other in others:
-            if floor[other] < turn:
-                floor[other] = turn
+        follow, first = now + clocks.tccd_s, bank // self.in_rank * self.groups_in_rank
+        for other in range(first, first + self.groups_in_rank):
+            if floor[same + other] < follow:
+                floor[same + other] = follow
+            if floor[turned + other] < turn:
+                floor[turned + other] = turn
+        floor[same + group] = max(floor[same + group], now + clocks.tccd_l)
         if write:
             floor[reads + group] = max(floor[reads + group], data + clocks.twtr_l)
+        if self.ranks > 1:
+            self.leave_bus_to_ranks(first, write, now)
         if self.pre_at[bank] < close:
             self.pre_at[bank] = close
-        follow = now + clocks.tccd_s
-        for other in range(same, same + self.groups):
-            if floor[other] < follow:
-                floor[other] = follow
-        floor[same + group] = max(floor[same + group], now + clocks.tccd_l)
         served.clocks = max(served.clocks, data)
         if write != self.last_kind:
             served.turnarounds += 1
@@ -352,24 +371,44 @@ class _Channel:
             if self.waiting[kind][bank]:
                 self.movable[kind].add(bank)
 
-    def refresh(self, due: int) -> int:
-        """Close the open rows, one a clock and as soon as each may be, then refresh all banks.
+    def leave_bus_to_ranks(self, first: int, write: int, now: int) -> None:
+        """Floors of the groups of other ranks, which share nothing but the data bus."""
+        clocks, floor = self.clocks, self.floor
+        if write:
+            read, follow = clocks.write_to_read_of_other_rank, clocks.burst + clocks.trtrs
+        else:
+            read, follow = clocks.burst + clocks.trtrs, clocks.read_to_write_of_other_rank
+        for other in range(self.groups):
+            if not first <= other < first + self.groups_in_rank:
+                reads = self.groups + 1 + other
+                floor[reads] = max(floor[reads], now + read)
+                floor[reads + self.groups] = max(floor[reads + self.groups], now + follow)
 
-        Returns the clock of the refresh command.
-        """
-        clocks, clock = self.clocks, due
-        opened = [bank for bank, row in enumerate(self.open) if row >= 0]
-        while opened:
-            clock = max(clock, min(self.pre_at[bank] for bank in opened))
-            bank = next(bank for bank in opened if self.pre_at[bank] <= clock)
-            opened.remove(bank)
-            self.precharge(bank, clock)
-            clock += 1
-        ready = max([due, *self.act_at])
-        if self.record:
-            self.served.commands.append((ready, "REF", -1, -1))
-        self.served.refreshes += 1
-        for bank in range(len(self.open)):
-            self.act_at[bank] = ready + clocks.trfc
+    def begin_refresh(self, rank: int) -> None:
+        """No more commands to the rank but those of its refresh."""
+        self.refreshing = rank
+        for bank in range(rank * self.in_rank, (rank + 1) * self.in_rank):
             self.renew(bank)
-        return ready
+
+    def refresh_ready(self) -> int:
+        """Clock of the next command of the refresh that is due."""
+        first = self.refreshing * self.in_rank
+        banks = range(first, first + self.in_rank)
+        opened = [self.pre_at[bank] for bank in banks if self.open[bank] >= 0]
+        return min(opened) if opened else max(self.act_at[first : first + self.in_rank])
+
+    def refresh(self, now: int) -> None:
+        """Close one open row of the rank or, when all are closed, refresh its banks."""
+        first = self.refreshing * self.in_rank
+        banks = range(first, first + self.in_rank)
+        for bank in banks:
+            if self.open[bank] >= 0 and self.pre_at[bank] <= now:
+                self.precharge(bank, now)
+                return
+        if self.record:
+            self.served.commands.append((now, "REF", first, -1))
+        self.served.refreshes += 1
+        self.refreshing = -1
+        for bank in banks:
+            self.act_at[bank] = now + self.clocks.trfc
+            self.renew(bank)

@@ -30,8 +30,8 @@ class PatternResult:
         Size of a request; distance between requests, 0 unless strided.
     write_fraction : float
         As asked for.
-    queue_depth : int
-        Column accesses waiting at the controller.
+    queue_depth, ranks : int
+        Column accesses waiting at the controller; ranks of the channel.
     bytes : int
         Bytes moved.
     seconds : float
@@ -56,6 +56,7 @@ class PatternResult:
     stride_bytes: int
     write_fraction: float
     queue_depth: int
+    ranks: int
     bytes: int
     seconds: float
     bandwidth_bytes_per_second: float
@@ -79,6 +80,7 @@ def run_pattern(
     write_fraction: float = 0.0,
     address_mapping: str | None = None,
     queue_depth: int | None = None,
+    ranks: int | None = None,
     seed: int = 1,
 ) -> PatternResult:
     """Serve a pattern of requests as fast as one channel can.
@@ -103,6 +105,8 @@ def run_pattern(
         Replaces the technology's; DRAMsim3's spelling is understood too.
     queue_depth : int, optional
         Replaces the technology's, 1 to 1024.
+    ranks : int, optional
+        Replaces the technology's, a power of two from 1 to 8.
     seed : int
         Of random addresses and of which requests write.
 
@@ -113,6 +117,10 @@ def run_pattern(
     """
     if isinstance(technology, str):
         technology = load_memory(technology)
+    if address_mapping is not None:
+        technology = dataclasses.replace(technology, address_mapping=address_mapping)
+    if ranks is not None:
+        technology = dataclasses.replace(technology, ranks=ranks)
     size = technology.access_bytes
     if pattern not in PATTERNS:
         raise InputError("memory", "pattern", pattern, f"one of: {', '.join(PATTERNS)}")
@@ -141,8 +149,6 @@ def run_pattern(
     if queue_depth is not None:
         integer("queue_depth", queue_depth, 1, 1024)
     integer("seed", seed, 0, 2**63 - 1)
-    if address_mapping is not None:
-        technology = dataclasses.replace(technology, address_mapping=address_mapping)
     accesses = requests * block // size
     addresses = pattern_addresses(technology, pattern, accesses, stride, block, seed)
     banks, rows, _ = decode(technology, addresses)
@@ -155,6 +161,7 @@ def run_pattern(
     latency = float(served.read_latency * technology.clock_ns) / reads if reads else None
     energy = technology.energy
     read_bits, write_bits = 8 * size * reads, 8 * size * (accesses - reads)
+    background = technology.ranks * energy.background_milliwatts * 1e-3
     access_pj = read_bits * energy.read_pj_per_bit + write_bits * energy.write_pj_per_bit
     return PatternResult(
         technology=technology.name,
@@ -165,6 +172,7 @@ def run_pattern(
         stride_bytes=stride,
         write_fraction=float(fraction),
         queue_depth=queue_depth or technology.queue_depth,
+        ranks=technology.ranks,
         bytes=moved,
         seconds=seconds,
         bandwidth_bytes_per_second=moved / seconds,
@@ -175,5 +183,5 @@ def run_pattern(
         refreshes=served.refreshes,
         turnarounds=served.turnarounds,
         average_latency_ns=latency,
-        energy_joules=access_pj * 1e-12 + energy.background_milliwatts * 1e-3 * seconds,
+        energy_joules=access_pj * 1e-12 + background * seconds,
     )

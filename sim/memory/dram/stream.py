@@ -18,14 +18,14 @@ _SIMULATED_REQUESTS = 20_000
 
 
 def has_closed_form(technology: MemoryTechnology) -> bool:
-    """Whether consecutive bursts change the bank group, or need not.
+    """Whether consecutive bursts change the bank group, or need not, in a channel of one rank.
 
     True if the bank group is the lowest address field, or if the device is no slower within a
     bank group than between groups.
     """
     lowest = address_fields(technology.address_mapping)[-1] == "bankgroup"
     clocks = Clocks.of(technology)
-    return lowest or clocks.tccd_l == clocks.tccd_s
+    return technology.ranks == 1 and (lowest or clocks.tccd_l == clocks.tccd_s)
 
 
 @cache

@@ -1,0 +1,82 @@
+"""Published figures beside silicast's: rows, waterfalls and the page made of them."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from silicast.fidelity import bitmod, fpga
+from silicast.fidelity.document import render
+from silicast.fidelity.fpga import Absent
+from silicast.fidelity.rows import GRADES, Row
+from silicast.fidelity.waterfall import Waterfall, waterfall, waterfalls
+
+__all__ = [
+    "DOCUMENT",
+    "Absent",
+    "Fidelity",
+    "Row",
+    "Waterfall",
+    "fidelity",
+    "waterfall",
+    "write_document",
+]
+
+DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "fidelity.md"
+"""Where the page lies in the repository."""
+
+
+@dataclass(frozen=True)
+class Fidelity:
+    """Everything that is compared.
+
+    Attributes
+    ----------
+    rows : tuple of Row
+        One published figure each.
+    waterfalls : tuple of Waterfall
+        From a publication's counting to the physical defaults, switch by switch.
+    absent : tuple of Absent
+        Published figures that are not compared, and why.
+    """
+
+    rows: tuple[Row, ...]
+    waterfalls: tuple[Waterfall, ...]
+    absent: tuple[Absent, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return {
+            "grades": dict(GRADES),
+            "rows": [row.to_dict() for row in self.rows],
+            "waterfalls": [item.to_dict() for item in self.waterfalls],
+            "absent": [asdict(item) for item in self.absent],
+        }
+
+    def render(self) -> str:
+        """The page as Markdown."""
+        return render(self.rows, self.waterfalls, self.absent)
+
+
+def fidelity() -> Fidelity:
+    """Run every comparison; a few seconds."""
+    rows = (*bitmod.rows(), *bitmod.claim_rows(), *fpga.rows())
+    return Fidelity(rows, waterfalls(), fpga.absent())
+
+
+def write_document(path: str | Path = DOCUMENT, found: Fidelity | None = None) -> Path:
+    """Write the page, under a temporary name first.
+
+    Parameters
+    ----------
+    path : str or Path
+        Where to.
+    found : Fidelity, optional
+        What is already computed.
+    """
+    target = Path(path)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    temporary = target.with_name(f"{target.name}.new")
+    temporary.write_text((found or fidelity()).render(), encoding="utf-8")
+    return temporary.replace(target)

@@ -1,0 +1,224 @@
+"""docs/fidelity.md: published figures beside silicast's, as Markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from silicast.fidelity.fpga import Absent
+from silicast.fidelity.rows import GRADES, Row
+from silicast.fidelity.waterfall import Waterfall
+
+__all__ = ["SECTIONS", "render"]
+
+SECTIONS = {
+    "bitmod-simulator": (
+        "BitMoD: its simulator",
+        "Output of the public simulator at commit e445a5f, a prompt of 256 tokens and a decode "
+        "step at context 256, batch 1. `--conventions bitmod-hpca25` counts as it does; "
+        "`tests/test_bitmod_rows.py` holds other models, contexts and batches against its "
+        "equations, written again.",
+    ),
+    "bitmod-notebook": (
+        "BitMoD: the figures of the paper",
+        "The numbers behind Figures 7 and 8 come from an earlier version of that simulator "
+        "(58d7bdb), whose attention has other shapes. silicast has no switches for those: the "
+        "errors are the difference of the two versions. Linear layers are counted alike.",
+    ),
+    "bitmod-claims": (
+        "BitMoD: claimed averages",
+        "Each figure is a ratio of two means over six models (OPT-1.3B, Phi-2, Yi-6B, Llama-2-7B "
+        "and 13B, Llama-3-8B), each accelerator relative to FP16. Lossless is INT6; lossy is FP4 "
+        "for the prompt and FP3 for decode. The generative task is the prompt of 256 tokens and "
+        "20 decode steps.",
+    ),
+    "fpga": (
+        "Accelerators on FPGAs",
+        "Simulated-only designs of the library, built from published parameters; what is assumed "
+        "is marked in the design files and below. There are no conventions to follow for a board, "
+        "so `roofline` stands beside the physical defaults: every product takes the longer of its "
+        "compute and its traffic at peak bandwidth, and nothing else costs. Energy of an FPGA's "
+        "fabric is not modelled.",
+    ),
+}
+"""Title and introduction of each part."""
+
+_HEAD = """# Fidelity
+
+Published figures beside silicast's. This page is generated: `silicast fidelity -o docs/fidelity.md`
+writes it, `silicast fidelity --json -` prints the same as data. What was published lies in
+`silicast/fidelity/published/`, with its sources; the rest is computed when the page is made.
+
+- **published**: the figure, or its range, as its source gives it.
+- **as counted**: silicast counting the publication's way, by the named conventions
+  (`silicast conventions` lists them).
+- **physical**: silicast's defaults, as `silicast simulate` counts without `--conventions`.
+- **error**: percent between silicast's figure and the nearest end of the published range. A
+  positive error is a larger figure, whether that is better or worse.
+- **class**: {grades}
+
+Nothing here is tuned. No parameter of a design or a model is chosen for its effect on an error; an
+error of 50 % stands as it is, with its reason. Agreement under a publication's conventions shows
+that its rules are understood, not that they are right: the physical column is silicast's own answer.
+"""
+
+
+def _quantity(value: float, unit: str) -> str:
+    if unit == "cycles":
+        return f"{value / 1e6:.3f} M"
+    if unit == "J":
+        return f"{value * 1e3:.1f} mJ"
+    return f"{value:.2f}" if value < 100 else f"{value:.1f}"
+
+
+def _percent(value: float) -> str:
+    # A difference below a ten-thousandth of a percent is rounding of the published figure.
+    return "0" if abs(value) < 1e-4 else f"{value:+.1f} %"
+
+
+def _published(row: Row) -> str:
+    if row.low == row.high:
+        return _quantity(row.low, row.unit)
+    return f"{_quantity(row.low, row.unit)} to {_quantity(row.high, row.unit)}"
+
+
+def _table(columns: str, align: str, lines: Sequence[str]) -> str:
+    """Columns separated by bars; ``align`` has l or r for each."""
+    rule = "|".join("---" if side == "l" else "---:" for side in align)
+    return "\n".join([f"| {columns} |", f"|{rule}|", *(f"| {line} |" for line in lines)])
+
+
+def _worst(values: Sequence[float]) -> str:
+    least, most = min(values), max(values)
+    if _percent(least) == _percent(most):
+        return _percent(least)
+    return f"{_percent(least)} to {_percent(most)}"
+
+
+def _summary(rows: Sequence[Row]) -> str:
+    groups: dict[tuple[str, str, str], list[Row]] = {}
+    for row in rows:
+        groups.setdefault((row.section, row.publication, row.quantity), []).append(row)
+    lines = []
+    for (section, publication, quantity), members in groups.items():
+        grades = ", ".join(sorted({row.grade for row in members}))
+        names = ", ".join(sorted({row.conventions for row in members}))
+        lines.append(
+            f"{publication} | {SECTIONS[section][0]} | {quantity} | {len(members)} | {grades} | "
+            f"{names} | {_worst([row.counted_error for row in members])} | "
+            f"{_worst([row.physical_error for row in members])}"
+        )
+    columns = "publication | part | quantity | figures | class | conventions | error | physical"
+    return _table(columns, "lllrllrr", lines)
+
+
+def _compared(rows: Sequence[Row]) -> str:
+    lines = [
+        f"{row.workload} | `{row.design}` | {row.weights} | {_published(row)} | "
+        f"{_quantity(row.counted, row.unit)} | {_percent(row.counted_error)} | "
+        f"{_quantity(row.physical, row.unit)} | {_percent(row.physical_error)}"
+        for row in rows
+    ]
+    columns = "workload | design | weights | published | as counted | error | physical | error"
+    return _table(columns, "lllrrrrr", lines)
+
+
+def _bitmod(rows: Sequence[Row]) -> str:
+    """Time and energy, with the reasons that rows share said once."""
+    parts = [f"Class {rows[0].grade}; {rows[0].place}."]
+    reasons: dict[str, list[str]] = {}
+    for row in rows:
+        task = row.workload.split(", ")[1]
+        tasks = reasons.setdefault(row.reason, [])
+        if task not in tasks:
+            tasks.append(task)
+    parts += [f"- *{', '.join(tasks)}*: {reason}" for reason, tasks in reasons.items()]
+    text = parts[0] + "\n\n" + "\n".join(parts[1:])
+    for quantity, title in (("time", "Time in million cycles"), ("energy", "Energy")):
+        chosen = [row for row in rows if row.quantity == quantity]
+        text += f"\n\n### {title}\n\n{_compared(chosen)}"
+    return text
+
+
+def _claims(rows: Sequence[Row]) -> str:
+    lines = [
+        f"{row.workload} | {row.place} | {_published(row)} | {_quantity(row.counted, row.unit)} | "
+        f"{_percent(row.counted_error)} | {_quantity(row.physical, row.unit)} | "
+        f"{_percent(row.physical_error)} | {row.reason}"
+        for row in rows
+    ]
+    columns = (
+        "claim; task | where | published | as counted | error | physical | error | reason"
+    )
+    return _table(columns, "llrrrrrl", lines)
+
+
+def _fpga(rows: Sequence[Row]) -> str:
+    lines = [
+        f"{row.publication} | {row.workload} | `{row.design}` | {row.grade} | "
+        f"{_published(row)} {row.unit} | {_quantity(row.counted, row.unit)} | "
+        f"{_percent(row.counted_error)} | {_quantity(row.physical, row.unit)} | "
+        f"{_percent(row.physical_error)}"
+        for row in rows
+    ]
+    columns = (
+        "publication | workload | design | class | published | roofline | error | physical | error"
+    )
+    notes = []
+    for row in rows:
+        assumed = f" Assumed: {row.assumption}." if row.assumption else ""
+        notes.append(f"- *{row.workload}* ({row.place}).{assumed} {row.reason}")
+    return _table(columns, "llllrrrrr", lines) + "\n\n" + "\n".join(notes)
+
+
+def _absent(items: Sequence[Absent]) -> str:
+    lines = [f"{item.rows} | {item.why}" for item in items]
+    return _table("published | why it is not here", "ll", lines)
+
+
+def _waterfall(item: Waterfall) -> str:
+    task = "prompt of 256 tokens" if item.phase == "prefill" else "decode step at 256"
+    lines = [
+        f"*{item.conventions}* | | {item.start_cycles:,} | {item.start_joules * 1e3:,.3f} |",
+        *(
+            f"`{step.switch}` | {step.old} to {step.new} | {step.cycles:+,} | "
+            f"{step.joules * 1e3:+,.3f} | {step.why}"
+            for step in item.steps
+        ),
+        f"*physical* | | {item.end_cycles:,} | {item.end_joules * 1e3:,.3f} |",
+    ]
+    columns = "switch | from, to | cycles | mJ | why"
+    title = f"### `{item.design}`, {item.weights}, {task}"
+    return f"{title}\n\n" + _table(columns, "llrrl", lines)
+
+
+def render(
+    rows: Sequence[Row], waterfalls: Sequence[Waterfall], absent: Sequence[Absent]
+) -> str:
+    """The page.
+
+    Parameters
+    ----------
+    rows : sequence of Row
+        Every comparison; those of a section stay together.
+    waterfalls : sequence of Waterfall
+        From conventions to physical defaults.
+    absent : sequence of Absent
+        What is not compared.
+    """
+    grades = "; ".join(f"{name}: {meaning}" for name, meaning in GRADES.items()) + "."
+    parts = [_HEAD.format(grades=grades), "## Summary", _summary(rows)]
+    bodies = {"bitmod-claims": _claims, "fpga": _fpga}
+    for section, (title, introduction) in SECTIONS.items():
+        chosen = [row for row in rows if row.section == section]
+        body = bodies.get(section, _bitmod)
+        parts += [f"## {title}", introduction, body(chosen)]
+    parts += ["### Not compared", _absent(absent)]
+    parts += [
+        "## From conventions to physical defaults",
+        "Llama-2-7B. The switches of `--conventions bitmod-hpca25` are set to their physical "
+        "values one after the other, in the order in which `sim/conventions/switches.py` defines "
+        "them; each line is the change against the line above. What a switch costs depends on "
+        "those before it; the lines add up to the whole difference.",
+        *(_waterfall(item) for item in waterfalls),
+    ]
+    return "\n\n".join(part.rstrip("\n") for part in parts) + "\n"
