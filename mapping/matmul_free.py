@@ -3,9 +3,9 @@
 "Scalable MatMul-free Language Modeling" (arXiv 2406.02528) and its code (ridgerchu/matmulfreellm).
 A block has two halves, each with a norm in front and a residual behind. The token mixer (MLGRU):
 ``f = sigmoid(W_f x)`` above a learned lower bound, ``i = SiLU(W_i x) * (1 - f)``, the state
-``h = f * h + i``, and ``W_o (norm(h) * SiLU(W_g x))``. The channel mixer: ``W_d (SiLU(g) * u)`` with
-``g, u = W_gu x``. Every projection has a norm of its own in front (BitLinear). The only state is one
-vector a layer; nothing grows with the context.
+``h = f * h + i``, and ``W_o (norm(h) * SiLU(W_g x))``. The channel mixer: ``W_d (SiLU(g) * u)``
+with ``g, u = W_gu x``. Every projection has a norm of its own in front (BitLinear). The only state
+is one vector a layer; nothing grows with the context.
 """
 
 from __future__ import annotations

@@ -125,6 +125,7 @@ def simulate(
     all_logits: bool = False,
     trace: str | Path | None = None,
     html: str | Path | None = None,
+    command: str | None = None,
 ) -> ModelResult:
     """Cycles, traffic, energy and reasons of a model on a design.
 
@@ -151,6 +152,8 @@ def simulate(
         The prefill computes the logits of every token.
     trace, html : str or Path, optional
         Files to write a Perfetto timeline and a report to.
+    command : str, optional
+        What the report says to run to repeat it.
 
     Returns
     -------
@@ -182,5 +185,5 @@ def simulate(
         from silicast.html_report import write_html
 
         progress.stage("writing the report")
-        write_html(result, html)
+        write_html(result, html, command)
     return result

@@ -1,5 +1,6 @@
 """The commands around the simulator: simulate, conventions, memory and fidelity."""
 
+import shlex
 import sys
 from typing import Annotated, Any
 
@@ -103,6 +104,7 @@ def simulate(
             all_logits=all_logits,
             trace=trace,
             html=html,
+            command=shlex.join(["silicast", *sys.argv[1:]]),
         )
     for warning in result.warnings:
         print(f"silicast: warning: {warning}", file=sys.stderr)

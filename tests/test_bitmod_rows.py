@@ -18,14 +18,19 @@ from silicast.simulation import simulate
 
 BUFFER_BYTES = 512 * 1024
 ACTIVATION_BITS = 16
-SRAM_PICOJOULES = {  # port width: read, write (CACTI 7, 28 nm itrs-hp, 512 KiB in 8 banks)
+# Port width: read, write (CACTI 7, 28 nm itrs-hp, 512 KiB in 8 banks), as the simulator prints them;
+# 576, 768 and 1536 bits from the same tool and settings.
+SRAM_PICOJOULES = {
     144: (61.54176, 38.45888),
     192: (66.57808, 43.3184),
     256: (70.0928, 51.71784),
     288: (72.59616, 54.1192),
     384: (82.8304, 64.04792),
     512: (92.7944, 83.3536),
+    576: (107.696, 89.3432),
+    768: (125.648, 107.0496),
     1024: (138.4416, 156.0904),
+    1536: (182.8184, 200.1048),
 }
 
 
@@ -54,7 +59,7 @@ SHAPES = {
 
 @dataclass(frozen=True)
 class Accelerator:
-    """Rows and columns in prefill and in decode, lanes, energy of an element, width of the cache."""
+    """Rows and columns of both phases, lanes, energy of an element, width of the cache."""
 
     prefill: tuple[int, int]
     decode: tuple[int, int]
@@ -198,6 +203,7 @@ def test_other_models_contexts_and_batches(model, design):
         ("llama3-8b", "olive-28nm", "olive4.5", 777, 3),
         ("yi-6b", "bitmod-28nm", "int5_g128", 1000, 5),
         ("phi-2", "bitmod-28nm", "int6_g128", 129, 2),
+        ("llama3-8b", "bitmod-28nm", "int8_g128", 1024, 16),
         ("opt-1.3b", "ant-28nm", "ant5", 1, 7),
         ("opt-1.3b", "fp16-28nm", "fp16", 2047, 1),
     ],
@@ -205,8 +211,6 @@ def test_other_models_contexts_and_batches(model, design):
 def test_sizes_that_fill_no_tile(model, design, weights, context, batch):
     for phase in (True, False):
         case = model, design, weights, phase, context, batch
-        if design == "olive-28nm" and not phase:
-            continue  # a port of 576 bits: no figure of the memory is at hand here
         (cycles, joules), (found, spent) = expected(*case), ours(*case)
         assert found == cycles, case
         assert spent == pytest.approx(joules, rel=1e-6, abs=0), case

@@ -8,7 +8,7 @@ import pytest
 
 pytest.importorskip("onnx")
 
-from onnx import TensorProto
+from onnx import TensorProto, helper
 from onnx_graphs import assert_equal_graphs, contents, llama_spec, opt_spec
 from tiny_onnx import Decoder, Sizes
 from tiny_onnx_graph import Graph, apply, mlp
@@ -61,12 +61,16 @@ def test_second_vector_is_not_a_bias(read):
     assert [(o.kind, o.bias) for o in operators(graph)] == [("linear", True), ("add", False)]
 
 
+@pytest.mark.parametrize("kind", ["FLOAT", "FLOAT16", "BFLOAT16", "DOUBLE"])
 @pytest.mark.parametrize("cast", [False, True])
-def test_softcap_of_logits(read, cast):
+def test_softcap_of_logits(read, cast, kind):
+    dtype = helper.tensor_dtype_to_np_dtype(getattr(TensorProto, kind))
+
     def cap(graph, x):
-        x = graph.node("Tanh", graph.node("Div", x, graph.value(30.0)))
+        x = graph.node("Cast", x, to=getattr(TensorProto, kind))
+        x = graph.node("Tanh", graph.node("Div", x, graph.value(30.0, dtype)))
         x = graph.node("Cast", x, to=TensorProto.FLOAT) if cast else x
-        return graph.node("Mul", x, graph.value(30.0))
+        return graph.node("Mul", x, graph.value(30.0, numpy.float32 if cast else dtype))
 
     found = operators(read(mlp(cap)).graph)
     assert [(o.kind, o.n, o.softcap) for o in found[1:]] == [("softcap", 48, 30.0)]

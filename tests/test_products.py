@@ -150,3 +150,23 @@ def test_wider_formats_take_more_beats_and_bytes():
     assert read == sorted(read)
     fp16 = linear(64, 1024, 1024, design=FP16, fmt=parse_format("fp16"))
     assert fp16.read_bytes[0] == 1024 * 1024 * 2 + 64 * 1024 * 2
+
+
+def test_a_buffer_of_partial_sums_saves_traffic_at_large_k():
+    plain = linear(256, 4096, 11008)
+    buffers = dataclasses.replace(BITMOD.buffers, partial_bytes=262144)
+    blocked = linear(256, 4096, 11008, design=dataclasses.replace(BITMOD, buffers=buffers))
+    assert plain.read_bytes[0] > 15 * 4096 * 11008 / 2  # weights pass once for 11 tokens
+    # 64 x 1024 or 128 x 512 or 256 x 256 sums of 4 bytes
+    inputs, weights = 256 * 11008 * 2, 4096 * -(-(11008 * 4 + 86 * 10 + 32) // 8)
+    expected = min(inputs * 4 + weights * 4, inputs * 8 + weights * 2, inputs * 16 + weights)
+    assert blocked.read_bytes[0] == expected
+    assert blocked.cycles[0] < plain.cycles[0]
+
+
+def test_experts_do_not_share_buffers():
+    eight = Work("w", "expert_up", "matrix", 1, 4, 512, 1024, 8, np.array([8 * 4 * 512 * 1024]))
+    cost = linear_cost(BITMOD, PHYSICAL, decode_phase(1, 1, 1), eight, FP4)
+    one = linear(4, 512, 1024)
+    assert cost.read_bytes[0] == 8 * one.read_bytes[0]
+    assert cost.compute_cycles[0] == 8 * one.compute_cycles[0]

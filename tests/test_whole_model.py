@@ -12,6 +12,7 @@ from mapping.models import resolve_model
 from sim.attribution import REASONS
 from sim.conventions import PHYSICAL, list_conventions, load_conventions
 from sim.model import simulate_model
+from sim.trace import trace_totals, write_trace
 
 MODELS = ("gemma3-270m", "gpt2-medium", "llama3.2-1b", "opt-1.3b", "qwen1.5-moe-a2.7b")
 LARGE = ("llama2-7b", "mixtral-8x7b", "qwen3-30b-a3b")  # too wide for the smallest design
@@ -160,3 +161,14 @@ def test_int8_cache_of_llama2_7b_has_the_size_it_must_have():
     _, result = simulate("llama2-7b", "dense-int8", prefill=0, decode=1, context=127)
     # 262,144 bytes a token of keys and values, and a 2-byte scale for each of 32 x 32 x 2
     assert result.kv_cache_bytes == 128 * (262_144 + 2 * 2 * 32 * 32)
+
+
+@pytest.mark.parametrize("design", ["dense-int8", "bitmod-28nm"])
+def test_a_trace_holds_every_byte_and_cycle(design, tmp_path):
+    accelerator, result = simulate("mixtral-8x7b", design)
+    path = tmp_path / "trace.json"
+    write_trace(result, accelerator, parse_format(accelerator.formats.weights), path)
+    assert trace_totals(path)["phases"] == {
+        name: {"dram_bytes": phase.dram_bytes, "cycles": phase.cycles}
+        for name, phase in result.phases.items()
+    }

@@ -300,8 +300,7 @@ def _cap(shapes: Shapes, fold: Fold) -> float | None:
         return None
     for node in fold.nodes[tanh + 1 :]:
         if node.op == "Mul":
-            numbers = [shapes.values[v] for v in node.inputs if v in shapes.values]
-            return float(numbers[0].item()) if numbers and numbers[0].size == 1 else None
+            return next((n for n in map(shapes.number, node.inputs) if n is not None), None)
     return None
 
 

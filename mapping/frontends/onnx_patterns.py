@@ -94,8 +94,7 @@ class _Finder:
         return is_scalar(self.network, self.shapes, value)
 
     def number(self, value: str) -> float | None:
-        array = self.shapes.values.get(value)
-        return float(array.item()) if array is not None and array.size == 1 else None
+        return self.shapes.number(value)
 
     def vector(self, value: str) -> bool:
         """A constant of more than one element."""

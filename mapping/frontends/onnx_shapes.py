@@ -62,6 +62,16 @@ class Shapes:
         """Number of elements of `value`."""
         return prod(self.of(value, node))
 
+    def number(self, value: str) -> float | None:
+        """The one number that `value` is, ``None`` when it is unknown or no single number."""
+        array = self.values.get(value)
+        if array is None or array.size != 1:
+            return None
+        try:
+            return float(array.item())
+        except (TypeError, ValueError):  # complex numbers, text
+            return None
+
     def concrete(self, dimensions: tuple[int | str | None, ...] | None, name: str) -> Shape | None:
         """Declared dimensions with symbols replaced by their sizes."""
         if dimensions is None:

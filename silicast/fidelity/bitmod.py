@@ -9,8 +9,8 @@ from pathlib import Path
 from statistics import mean
 
 from designs.tables import parse_toml, structure
-from sim.conventions import PHYSICAL, Conventions, load_conventions
 from silicast.fidelity.rows import Row, run
+from sim.conventions import PHYSICAL, Conventions, load_conventions
 
 __all__ = ["PublishedRow", "claim_rows", "notebook_rows", "rows", "simulator_rows"]
 

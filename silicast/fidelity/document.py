@@ -58,7 +58,8 @@ writes it, `silicast fidelity --json -` prints the same as data. What was publis
 
 Nothing here is tuned. No parameter of a design or a model is chosen for its effect on an error; an
 error of 50 % stands as it is, with its reason. Agreement under a publication's conventions shows
-that its rules are understood, not that they are right: the physical column is silicast's own answer.
+that its rules are understood, not that they are right; the physical column is silicast's own
+answer.
 """
 
 
@@ -133,7 +134,7 @@ def _bitmod(rows: Sequence[Row]) -> str:
             tasks.append(task)
     parts += [f"- *{', '.join(tasks)}*: {reason}" for reason, tasks in reasons.items()]
     text = parts[0] + "\n\n" + "\n".join(parts[1:])
-    for quantity, title in (("time", "Time in million cycles"), ("energy", "Energy")):
+    for quantity, title in (("time", "Cycles"), ("energy", "Energy")):
         chosen = [row for row in rows if row.quantity == quantity]
         text += f"\n\n### {title}\n\n{_compared(chosen)}"
     return text
@@ -146,9 +147,7 @@ def _claims(rows: Sequence[Row]) -> str:
         f"{_percent(row.physical_error)} | {row.reason}"
         for row in rows
     ]
-    columns = (
-        "claim; task | where | published | as counted | error | physical | error | reason"
-    )
+    columns = "claim; task | where | published | as counted | error | physical | error | reason"
     return _table(columns, "llrrrrrl", lines)
 
 
@@ -191,9 +190,7 @@ def _waterfall(item: Waterfall) -> str:
     return f"{title}\n\n" + _table(columns, "llrrl", lines)
 
 
-def render(
-    rows: Sequence[Row], waterfalls: Sequence[Waterfall], absent: Sequence[Absent]
-) -> str:
+def render(rows: Sequence[Row], waterfalls: Sequence[Waterfall], absent: Sequence[Absent]) -> str:
     """The page.
 
     Parameters
@@ -218,7 +215,9 @@ def render(
         "Llama-2-7B. The switches of `--conventions bitmod-hpca25` are set to their physical "
         "values one after the other, in the order in which `sim/conventions/switches.py` defines "
         "them; each line is the change against the line above. What a switch costs depends on "
-        "those before it; the lines add up to the whole difference.",
+        "those before it; the lines add up to the whole difference. In prompts the largest is "
+        "`buffer_share`: the closed form of arrays reads operands by the whole of K in one of two "
+        "loop orders, and a schedule that kept partial sums on chip would read less.",
         *(_waterfall(item) for item in waterfalls),
     ]
     return "\n\n".join(part.rstrip("\n") for part in parts) + "\n"

@@ -8,9 +8,9 @@ from pathlib import Path
 
 from designs.errors import InputError
 from designs.tables import parse_toml, structure
+from silicast.fidelity.rows import GRADES, Row, run
 from sim.conventions import PHYSICAL, Conventions
 from sim.results import PhaseResult
-from silicast.fidelity.rows import GRADES, Row, run
 
 __all__ = ["ROOFLINE", "Absent", "absent", "rows"]
 

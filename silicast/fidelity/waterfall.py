@@ -13,7 +13,7 @@ __all__ = ["WHY", "Step", "Waterfall", "waterfall", "waterfalls"]
 WHY = {
     "lm_head_rows": "only the last position of a prompt needs logits",
     "decode_context": "the new token attends to itself too: 257 positions, not 256",
-    "causal": "a token attends to itself and what is before it, about half of all pairs",
+    "causal": "a token attends to itself and to what is before it: half of all pairs",
     "vector_operators": "norms, softmax, RoPE, activations and adds take time and traffic",
     "scores_on_chip": "scores and probabilities stay in the activation buffer, no longer in DRAM",
     "mixed_sequences": "tokens of different sequences share tiles; there is one sequence here",
@@ -25,7 +25,7 @@ WHY = {
     "group_bits": "what a group stores besides its codes, by the format: 8 bits and metadata",
     "channel_scale": "the scale of each output feature and of each cached vector is stored",
     "output_reads": "outputs are read from their buffer before they go to DRAM",
-    "leakage": "elements, vector engine and memories leak all the time",
+    "leakage": "memories and vector engine leak all the time, elements while they idle",
     "background": "DRAM standby and refresh",
     "encoder": "the encoders in front of the bit-serial elements",
     "array_overhead": "the factor of 1.5 on elements, which the simulator does not explain",

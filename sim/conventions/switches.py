@@ -20,6 +20,7 @@ _CHOICES = {
     "overlap": ("double_buffered", "perfect"),
     "memory": ("technology", "peak"),
     "buffer_share": ("half", "whole"),
+    "buffers_hold": ("product", "operator"),
     "array_shape": ("fastest", "phase"),
     "port_width": ("code", "stored"),
 }
@@ -57,6 +58,9 @@ class Conventions:
         carries data.
     buffer_share : str
         ``half``: of each on-chip buffer, the other half is being filled; ``whole``.
+    buffers_hold : str
+        What is compared with the buffers to see how often operands are read: those of one
+        ``product`` (head, expert), or of the whole ``operator``.
     array_shape : str
         Of an array with two shapes: ``fastest`` for the operator, or the one of the ``phase``.
     port_width : str
@@ -90,6 +94,7 @@ class Conventions:
     overlap: str = "double_buffered"
     memory: str = "technology"
     buffer_share: str = "half"
+    buffers_hold: str = "product"
     array_shape: str = "fastest"
     port_width: str = "code"
     group_bits: int = 0

@@ -83,7 +83,8 @@ def attention_cost(
         weights = one * stored.row_bytes(width) * seen * products
         inputs = one * -(-k * bits // 8) * work.m * products
         outputs = one * n * 2 * work.m * products
-        weight_times, input_times = refetch(design, rules, weights, inputs)
+        parts = products if rules.buffers_hold == "product" else 1
+        weight_times, input_times = refetch(design, rules, weights // parts, inputs // parts)
         traffic = Traffic(
             weights * weight_times,
             inputs * input_times,

@@ -34,6 +34,12 @@ __all__ = [
     "words",
 ]
 
+_PARTIAL = 4
+"""Bytes of a partial sum in FP32."""
+
+_POWER = 16
+"""Fewest tokens of a block of partial sums."""
+
 _WORD = 64
 """Bits of a write into a buffer; rows are padded to it (bitmod.md section 5, item 5)."""
 
@@ -125,6 +131,32 @@ def refetch(
         np.where(both & by_weight, input_fulls, once),
         np.where(both & ~by_weight, weight_fulls, once),
     )
+
+
+def _blocked(
+    design: Design,
+    sizes: tuple[int, int],
+    operands: tuple[Cycles, Cycles],
+    times: tuple[Cycles, Cycles],
+) -> tuple[Cycles, Cycles]:
+    """How often operands are read when K may be cut, if that is less.
+
+    A buffer of FP32 partial sums holds a block of outputs while both operands stream past in
+    pieces of K: weights once for every row of blocks, inputs once for every column of them.
+    """
+    m, n = sizes
+    (weights, inputs), best = operands, times
+    block = _POWER
+    while block < 2 * m:
+        features = design.buffers.partial_bytes // (_PARTIAL * min(block, m))
+        if features < design.unit.lanes_n:
+            break
+        one = np.ones_like(weights)
+        found = one * -(-m // block), one * -(-n // features)
+        if (found[0] * weights + found[1] * inputs < best[0] * weights + best[1] * inputs).all():
+            best = found
+        block *= 2
+    return best
 
 
 def _shapes(design: Design, rules: Conventions, phase: str) -> tuple[tuple[int, int], ...]:
@@ -324,7 +356,12 @@ def linear_cost(
     weights = one * stored.row_bytes(work.k) * work.n * work.products
     inputs = one * -(-work.k * bits // 8) * total_m
     outputs = one * work.n * 2 * total_m
-    weight_times, input_times = refetch(design, rules, weights, inputs)
+    parts = work.products if rules.buffers_hold == "product" else 1
+    weight_times, input_times = refetch(design, rules, weights // parts, inputs // parts)
+    if rules.buffers_hold == "product":
+        weight_times, input_times = _blocked(
+            design, (m, work.n), (weights, inputs), (weight_times, input_times)
+        )
     traffic = Traffic(
         weights * weight_times,
         inputs * input_times,

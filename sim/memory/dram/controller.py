@@ -3,10 +3,11 @@
 Time jumps from command to command. What a bank may do next and when is kept a candidate a bank
 and kind; what banks share (command pins, data bus, tRRD, tFAW, tCCD, tWTR) is a floor a bank group.
 
-Scheduling: banks take turns, each offering its oldest request that can go on; row hits go before
-older requests that need another row, until the row has served `ROW_HITS` of them (first-ready,
-first-come-first-served with a cap). Refresh is all-bank, every tREFI of a rank, ranks in turn, and
-goes ahead of all requests to its rank; other ranks go on.
+Scheduling: banks take turns, each offering its oldest request that can go on. Hits of the open row
+go before older requests for another row (first-ready, first-come-first-served); once a row has
+served `ROW_HITS` accesses the older request closes it as soon as the timing allows. Refresh is
+all-bank, every tREFI of a rank, ranks in turn, and goes ahead of all requests to its rank; other
+ranks go on.
 """
 
 from bisect import bisect_right, insort
@@ -20,7 +21,7 @@ from sim.memory.dram.clocks import Clocks
 __all__ = ["ROW_HITS", "Command", "Served", "serve"]
 
 ROW_HITS = 4
-"""Hits after which a waiting request may close a row that still has hits waiting."""
+"""Accesses after which an older request may close a row that still has hits waiting."""
 
 _NEVER = 1 << 62
 _REFRESH = -1
@@ -249,7 +250,7 @@ class _Channel:
                     if at <= now:
                         break
             if self.refreshing >= 0:  # goes first, once a clock
-                at = max(self.refresh_ready(), now + (issued == now))
+                at = max(self.refresh_ready(), floor[self.groups], now + (issued == now))
                 if at <= max(best, now):
                     best, pick = at, _REFRESH
             until = due if self.refreshing < 0 else _NEVER
@@ -314,8 +315,10 @@ class _Channel:
                 floor[other] = soonest
         group = bank // self.in_group
         floor[group] = max(floor[group], now + clocks.trrd_l)
-        if self.dual:
-            floor[self.groups] = now + self.activate_clocks
+        if self.dual:  # the row pins are taken
+            free = now + self.activate_clocks
+            for other in range(self.groups + 1):
+                floor[other] = max(floor[other], free)
         if self.record:
             self.served.commands.append((now, "ACT", bank, row))
 

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from designs.checks import integer
 from designs.errors import InputError
 from designs.memory_technology import MemoryTechnology, load_memory
 from sim.memory.dram.addresses import PATTERNS, decode, pattern_addresses
@@ -70,6 +69,12 @@ class PatternResult:
     energy_joules: float
 
 
+def _whole(field: str, value: object, low: int, high: int) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
+        raise InputError("memory", field, value, f"an integer from {low} to {high}")
+    return value
+
+
 def run_pattern(
     technology: MemoryTechnology | str,
     pattern: str,
@@ -125,30 +130,25 @@ def run_pattern(
     if pattern not in PATTERNS:
         raise InputError("memory", "pattern", pattern, f"one of: {', '.join(PATTERNS)}")
     block = size if request_bytes is None else request_bytes
-    bits = isinstance(block, int) and not isinstance(block, bool) and block & (block - 1)
-    if isinstance(block, bool) or not isinstance(block, int) or bits or block < size:
-        allowed = f"a power of two from {size} to {technology.row_bytes}"
-        raise InputError("memory", "request_bytes", request_bytes, allowed)
-    integer("request_bytes", block, size, technology.row_bytes)
-    integer("requests", requests, 1, _MOST_REQUESTS * size // block)
+    _whole("request_bytes", block, size, technology.row_bytes)
+    if block & (block - 1):
+        raise InputError("memory", "request_bytes", block, "a power of two")
+    _whole("requests", requests, 1, _MOST_REQUESTS * size // block)
     if (pattern == "strided") is not (stride_bytes is not None):
         allowed = "a stride with the strided pattern, and only with it"
         raise InputError("memory", "stride_bytes", stride_bytes, allowed)
     stride = 0
     if stride_bytes is not None:
-        stride = integer("stride_bytes", stride_bytes, size, technology.capacity_bytes)
+        stride = _whole("stride_bytes", stride_bytes, size, technology.capacity_bytes)
         if stride % size:
             raise InputError("memory", "stride_bytes", stride, f"a multiple of {size}")
     fraction = write_fraction
-    if (
-        isinstance(fraction, bool)
-        or not isinstance(fraction, int | float)
-        or not 0 <= fraction <= 1
-    ):
+    number = isinstance(fraction, int | float) and not isinstance(fraction, bool)
+    if not number or not 0 <= fraction <= 1:
         raise InputError("memory", "write_fraction", fraction, "0 to 1")
     if queue_depth is not None:
-        integer("queue_depth", queue_depth, 1, 1024)
-    integer("seed", seed, 0, 2**63 - 1)
+        _whole("queue_depth", queue_depth, 1, 1024)
+    _whole("seed", seed, 0, 2**63 - 1)
     accesses = requests * block // size
     addresses = pattern_addresses(technology, pattern, accesses, stride, block, seed)
     banks, rows, _ = decode(technology, addresses)
