@@ -3,6 +3,8 @@
     import silicast
 
     silicast.simulate("llama2-7b", "dense-int8", prefill=256, decode=20)
+    silicast.memory_efficiency("hbm2", "random")
+    silicast.resources("dense-int8", "u280")
     silicast.generate("dense-int8", "rtl")
     silicast.verify("dense-int8-tiny", m=5, n=40, k=256, weights="int4_g128")
     silicast.run("gemma3-270m", "dense-int8", "The capital of France is", tokens=8)
@@ -23,9 +25,12 @@ if TYPE_CHECKING:
     from silicast.errors import FailedCheck as FailedCheck
     from silicast.execution import RunResult as RunResult
     from silicast.execution import run as run
+    from silicast.listing import conventions as conventions
     from silicast.listing import designs as designs
     from silicast.listing import formats as formats
     from silicast.listing import models as models
+    from silicast.memory_patterns import memory_efficiency as memory_efficiency
+    from silicast.silicon import resources as resources
     from silicast.simulation import load_model as load_model
     from silicast.simulation import simulate as simulate
     from silicast.verification import VerifyResult as VerifyResult
@@ -39,12 +44,15 @@ _HOMES = {
     "RunResult": "silicast.execution",
     "VerifyResult": "silicast.verification",
     "compile_model": "silicast.building",
+    "conventions": "silicast.listing",
     "designs": "silicast.listing",
     "formats": "silicast.listing",
     "generate": "silicast.building",
     "load_design": "designs.files",
     "load_model": "silicast.simulation",
     "models": "silicast.listing",
+    "memory_efficiency": "silicast.memory_patterns",
+    "resources": "silicast.silicon",
     "run": "silicast.execution",
     "simulate": "silicast.simulation",
     "verify": "silicast.verification",

@@ -1,4 +1,4 @@
-"""JSON results: on standard output, or in a file that is whole or not there."""
+"""Results on standard output, or in a file that is whole or not there."""
 
 import json
 import os
@@ -8,7 +8,7 @@ from typing import Any
 
 from designs.errors import InputError
 
-__all__ = ["check_json_target", "write_json"]
+__all__ = ["check_json_target", "write_json", "write_text"]
 
 _ALLOWED = "a file that can be written, or - for standard output"
 
@@ -38,8 +38,7 @@ def write_json(target: str | None, result: Any) -> None:
     Parameters
     ----------
     target : str or None
-        ``-`` for standard output, else a file: written under a temporary name and renamed, but
-        for devices and pipes, which are written to.
+        As `write_text`.
     result
         What ``json`` takes.
 
@@ -48,9 +47,29 @@ def write_json(target: str | None, result: Any) -> None:
     InputError
         The file cannot be written.
     """
-    if target is None:
-        return
-    text = json.dumps(result, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    if target is not None:
+        text = json.dumps(result, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+        write_text(target, text, "--json")
+
+
+def write_text(target: str, text: str, option: str) -> None:
+    """Write a text.
+
+    Parameters
+    ----------
+    target : str
+        ``-`` for standard output, else a file: written under a temporary name and renamed, but
+        for devices and pipes, which are written to.
+    text : str
+        What to write.
+    option : str
+        The option that named the target, for errors.
+
+    Raises
+    ------
+    InputError
+        The file cannot be written.
+    """
     if target == "-":
         if sys.stdout is not None:
             sys.stdout.buffer.write(text.encode())
@@ -69,4 +88,4 @@ def write_json(target: str | None, result: Any) -> None:
             temporary.unlink(missing_ok=True)
     except OSError as error:
         allowed = f"{_ALLOWED} ({error.strerror or error})"
-        raise InputError("--json", "", target, allowed) from None
+        raise InputError(option, "", target, allowed) from None

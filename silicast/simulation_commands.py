@@ -2,6 +2,7 @@
 
 import shlex
 import sys
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -9,10 +10,10 @@ import typer
 from designs.errors import InputError
 from silicast.command_options import DesignName, Json, Listed, Model, choose, integer, options
 from silicast.commands import app
-from silicast.output import check_json_target, write_json
+from silicast.output import check_json_target, write_json, write_text
 from silicast.terminal import TerminalProgress
 
-__all__ = ["conventions", "memory", "resources", "simulate"]
+__all__ = ["conventions", "fidelity", "memory", "resources", "simulate"]
 
 _PREFILL, _DECODE = 256, 20
 
@@ -229,3 +230,34 @@ def resources(
     write_json(json, found)
     if json != "-":
         print_resources(found)
+
+
+@app.command()
+def fidelity(
+    output: Annotated[
+        str | None,
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="FILE|-",
+            help="The page; docs/fidelity.md where there is a docs folder, else fidelity.md.",
+        ),
+    ] = None,
+    json: Json = None,
+) -> None:
+    """Write the page of published figures beside ours, with errors and reasons."""
+    if output is None:
+        output = "docs/fidelity.md" if Path("docs").is_dir() else "fidelity.md"
+    check_json_target(output, "--output")
+    check_json_target(json)
+    if output == json == "-":
+        raise InputError("--output", "", output, "a file when --json is -")
+    from silicast.fidelity import fidelity as compare
+
+    with TerminalProgress() as progress:
+        progress.stage("comparing with published figures")
+        found = compare()
+    write_json(json, found.to_dict())
+    write_text(output, found.render(), "--output")
+    if json != "-" and output != "-":
+        print(output)

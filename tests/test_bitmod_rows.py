@@ -18,8 +18,8 @@ from silicast.simulation import simulate
 
 BUFFER_BYTES = 512 * 1024
 ACTIVATION_BITS = 16
-# Port width: read, write (CACTI 7, 28 nm itrs-hp, 512 KiB in 8 banks), as the simulator prints them;
-# 576, 768 and 1536 bits from the same tool and settings.
+# Port width: read, write (CACTI 7, 28 nm itrs-hp, 512 KiB in 8 banks), as the simulator prints
+# them; 576, 768 and 1536 bits from the same tool and settings.
 SRAM_PICOJOULES = {
     144: (61.54176, 38.45888),
     192: (66.57808, 43.3184),

@@ -216,8 +216,8 @@ def render(rows: Sequence[Row], waterfalls: Sequence[Waterfall], absent: Sequenc
         "values one after the other, in the order in which `sim/conventions/switches.py` defines "
         "them; each line is the change against the line above. What a switch costs depends on "
         "those before it; the lines add up to the whole difference. In prompts the largest is "
-        "`buffer_share`: the closed form of arrays reads operands by the whole of K in one of two "
-        "loop orders, and a schedule that kept partial sums on chip would read less.",
+        "`buffer_share`: these designs have no buffer for partial sums, so tiles need the whole of "
+        "K at once, and operands that do not fit are read again for every bufferful of the other.",
         *(_waterfall(item) for item in waterfalls),
     ]
     return "\n\n".join(part.rstrip("\n") for part in parts) + "\n"

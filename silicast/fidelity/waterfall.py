@@ -20,6 +20,7 @@ WHY = {
     "overlap": "first load, pipeline latency and last store of every operator are exposed",
     "memory": "refresh, rows, read latency and turnaround of DDR4-2400",
     "buffer_share": "half of a buffer is being filled: more is read again",
+    "buffers_hold": "operands of one head or expert have to fit, not of all together",
     "array_shape": "each operator takes the better of the two shapes, not its phase's",
     "port_width": "a port is as wide as the code, without the scale's share of a bit",
     "group_bits": "what a group stores besides its codes, by the format: 8 bits and metadata",
