@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from math import ceil
 
 import networkx
@@ -173,6 +174,7 @@ class Work:
     context: Context | None = None
 
 
+@lru_cache(maxsize=64)  # graphs are compared by identity, and not changed once they are built
 def _shared(graph: networkx.DiGraph) -> list[tuple[str, Operator, int]]:
     """Equal operators of all layers as one: name, an example, and how many there are."""
     groups: dict[tuple, list[Operator]] = {}

@@ -246,11 +246,11 @@ def fidelity(
     json: Json = None,
 ) -> None:
     """Write the page of published figures beside ours, with errors and reasons."""
-    if output is None:
+    if output is None and json != "-":
         output = "docs/fidelity.md" if Path("docs").is_dir() else "fidelity.md"
     check_json_target(output, "--output")
     check_json_target(json)
-    if output == json == "-":
+    if output is not None and output == json == "-":
         raise InputError("--output", "", output, "a file when --json is -")
     from silicast.fidelity import fidelity as compare
 
@@ -258,6 +258,7 @@ def fidelity(
         progress.stage("comparing with published figures")
         found = compare()
     write_json(json, found.to_dict())
-    write_text(output, found.render(), "--output")
-    if json != "-" and output != "-":
-        print(output)
+    if output is not None:
+        write_text(output, found.render(), "--output")
+        if "-" not in (json, output):
+            print(output)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import asdict
+from functools import lru_cache
 from typing import Protocol
 
 import networkx
@@ -149,7 +150,7 @@ def simulate_model(
     _check(prefill, decode, context, batch)
     check_format(design, fmt)
     fit = check_device(design)
-    graph = build_graph(model) if isinstance(model, ModelSpec) else model.graph
+    graph = _graph(model) if isinstance(model, ModelSpec) else model.graph
     start = prefill if context is None else context
     works = {
         phase.name: _works(graph, design, phase, rules)
@@ -200,6 +201,11 @@ def simulate_model(
         warnings=_warnings(model, prefill, decode, context)
         + (() if fit is None else tuple(f"{fit.device}: {what}" for what in fit.problems)),
     )
+
+
+@lru_cache(maxsize=64)
+def _graph(spec: ModelSpec) -> networkx.DiGraph:
+    return build_graph(spec)
 
 
 def _phases(prefill: int, decode: int, start: int, batch: int, rules: Conventions) -> list[Phase]:
