@@ -1,7 +1,7 @@
 """Burst-level timing of one memory channel, in integers that two executors share.
 
 `MemoryTiming` is what the timeline's bus (sim/memory/channel.py) and the fast runner's memory
-(templates/verilated.cpp.jinja) compute with; it is derived here from ``dram.technology``, and both
+(templates/memory_bus.hpp.jinja) compute with; it is derived here from ``dram.technology``, and both
 follow these rules. The bus serves bursts whole, reads in order of arrival. All times are *units*,
 a fraction of the accelerator's clock.
 
@@ -134,8 +134,11 @@ class MemoryTiming:
 
     @property
     def period_lines(self) -> int:
-        """Lines after which bank sets repeat: streams placed at multiples of it meet equally."""
-        return self.region_lines * self.bank_sets
+        """Lines after which bank sets repeat, 1 without banks.
+
+        Streams that begin at multiples of it meet in the same sets, whatever the multiples.
+        """
+        return self.region_lines * self.bank_sets if self.refresh_interval else 1
 
 
 def _technology(name: str) -> MemoryTechnology:

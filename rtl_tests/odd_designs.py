@@ -93,6 +93,21 @@ ODD_DESIGNS = {
             {},
             megahertz=300,
         ),
+        # Beats of two DRAM accesses, rows of 32 beats, half the clock's data rate.
+        _design(
+            "hbm2",
+            {},
+            {
+                "technology": "hbm2",
+                "data_bytes": 128,
+                "bandwidth_bytes_per_second": 32_000_000_000,
+                "latency_ns": 107.7,
+                "max_burst_beats": 32,
+            },
+            {},
+            {},
+            megahertz=500,
+        ),
         # A refresh every 625 cycles, two bank sets of 2 KB, timings of many cycles, single writes.
         _design(
             "short-rows",

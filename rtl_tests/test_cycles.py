@@ -135,12 +135,23 @@ def test_decode_keeps_the_channel_busy(machines, design, n: int, k: int, name: s
     assert counters.weight_window_lines >= 0.90 * counters.weight_window
 
 
-def test_programs_follow_each_other(machines) -> None:
+@pytest.mark.parametrize("design", [TINY, ODD_DESIGNS["short-rows"]], ids=lambda d: d.name)
+def test_programs_follow_each_other(machines, design: Design) -> None:
     """A second run of the same program on the same machine takes the same cycles."""
     program = GemmShape(3, 40, 100)
-    first = prove(machines, TINY, program, parse_format("int8"), 3)[1]
-    prove(machines, TINY, GemmShape(9, 70, 256), parse_format("int4_g32"), 4)
-    assert prove(machines, TINY, program, parse_format("int8"), 5)[1] == first
+    first = prove(machines, design, program, parse_format("int8"), 3)[1]
+    prove(machines, design, GemmShape(9, 70, 256), parse_format("int4_g32"), 4)
+    assert prove(machines, design, program, parse_format("int8"), 5)[1] == first
+
+
+@pytest.mark.parametrize("name", ["ddr4", "hbm2", "short-rows"])
+def test_rows_refresh_and_turnaround_are_met(machines, name: str) -> None:
+    """The products above are not too small for what a real memory does."""
+    shape = GemmShape(24, 130, 640)
+    timeline, _ = prove(machines, ODD_DESIGNS[name], shape, parse_format("int8_g32"), 6)
+    assert timeline.refreshes >= 3
+    assert timeline.row_misses > 5
+    assert timeline.turnarounds > 3
 
 
 def test_verify_agrees(machines) -> None:

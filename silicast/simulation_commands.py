@@ -131,6 +131,16 @@ def conventions(as_json: Listed = False) -> None:
     print_rows("conventions", rows, columns)
 
 
+def _fraction(option: str, text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value <= 1:
+        raise InputError(option, "", text, "a number from 0 to 1")
+    return value
+
+
 @app.command()
 def memory(
     technology: Annotated[
@@ -161,8 +171,13 @@ def memory(
         ),
     ] = None,
     queue: Annotated[
-        str | None, typer.Option(metavar="N", help="Requests the controller holds.")
+        str | None,
+        typer.Option("--queue-depth", metavar="N", help="Requests the controller holds."),
     ] = None,
+    ranks: Annotated[str | None, typer.Option(metavar="N", help="Ranks on the channel.")] = None,
+    writes: Annotated[
+        str, typer.Option(metavar="F", help="Part of the requests that write, 0 to 1.")
+    ] = "0",
     json: Json = None,
 ) -> None:
     """Run access patterns on one DRAM channel, command by command: what of the peak is left."""
@@ -178,7 +193,9 @@ def memory(
         "requests": "--requests",
         "request_bytes": "--request-bytes",
         "address_mapping": "--mapping",
-        "queue_depth": "--queue",
+        "queue_depth": "--queue-depth",
+        "ranks": "--ranks",
+        "write_fraction": "--writes",
     }
     fields: dict[str, Any] = {
         "requests": integer("--requests", requests, 1),
@@ -186,7 +203,9 @@ def memory(
         if request_bytes is None
         else integer("--request-bytes", request_bytes, 1),
         "address_mapping": mapping,
-        "queue_depth": None if queue is None else integer("--queue", queue, 1),
+        "queue_depth": None if queue is None else integer("--queue-depth", queue, 1),
+        "ranks": None if ranks is None else integer("--ranks", ranks, 1),
+        "write_fraction": _fraction("--writes", writes),
     }
     step = 4096 if stride is None else integer("--stride", stride, 1)
     rows = []
@@ -205,6 +224,7 @@ def memory(
             "efficiency": "of the peak",
             "bandwidth_bytes_per_second": "B/s",
             "row_hit_rate": "row hits",
+            "ranks": "ranks",
             "refreshes": "refreshes",
             "average_latency_ns": "ns a request",
         }

@@ -77,16 +77,22 @@ def check_groups(fmt: WeightFormat, works: list[Work], model: str) -> None:
 
 
 def check_format(design: Design, fmt: WeightFormat) -> None:
-    """Check that a simulated-only unit decodes a format; units with RTL check it when compiling.
+    """Check that a simulated-only unit decodes a format, and that a unit multiplies the cache.
+
+    Units with RTL check the format when compiling.
 
     Raises
     ------
     InputError
         It does not.
     """
-    unit = design.unit
+    unit, cache = design.unit, design.formats.kv_cache_bits
     families = getattr(unit, "families", None)
     if families is None:
+        if design.vector is not None and cache not in unit.weight_bits:
+            widths = ", ".join(map(str, unit.weight_bits))
+            allowed = f"a width the unit multiplies: {widths}"
+            raise InputError(design.name, "formats.kv_cache_bits", cache, allowed)
         return
     if fmt.family not in families or fmt.bits not in unit.weight_bits:
         widths = ", ".join(map(str, unit.weight_bits))

@@ -35,28 +35,24 @@ REFERENCE = [
     ("ddr4-2400", "row-bank-column-bankgroup", 1, "strided", 131072, 0.0694),
     ("ddr4-2400", "row-bank-column-bankgroup", 1, "random", None, 0.5773),
     ("ddr4-2400", "rochrababgco", 2, "sequential", None, 0.7814),
-    ("ddr4-2400", "rochrababgco", 2, "strided", 128, 0.9739),
     ("ddr4-2400", "rochrababgco", 2, "strided", 1024, 0.9709),
     ("ddr4-2400", "rochrababgco", 2, "strided", 4096, 0.9358),
     ("ddr4-2400", "rochrababgco", 2, "strided", 8192, 0.8483),
     ("ddr4-2400", "rochrababgco", 2, "strided", 131072, 0.1386),
     ("ddr4-2400", "rochrababgco", 2, "random", None, 0.8711),
     ("ddr4-3200", "rochrababgco", 2, "sequential", None, 0.6612),
-    ("ddr4-3200", "rochrababgco", 2, "strided", 128, 0.9397),
     ("ddr4-3200", "rochrababgco", 2, "strided", 1024, 0.9579),
     ("ddr4-3200", "rochrababgco", 2, "strided", 4096, 0.9199),
     ("ddr4-3200", "rochrababgco", 2, "strided", 8192, 0.7350),
     ("ddr4-3200", "rochrababgco", 2, "strided", 131072, 0.1031),
     ("ddr4-3200", "rochrababgco", 2, "random", None, 0.8130),
     ("hbm2", "rorabgbachco", 1, "sequential", None, 0.9283),
-    ("hbm2", "rorabgbachco", 1, "strided", 128, 0.9282),
     ("hbm2", "rorabgbachco", 1, "strided", 1024, 0.4899),
     ("hbm2", "rorabgbachco", 1, "strided", 4096, 0.2463),
     ("hbm2", "rorabgbachco", 1, "strided", 8192, 0.1544),
     ("hbm2", "rorabgbachco", 1, "strided", 131072, 0.0387),
     ("hbm2", "rorabgbachco", 1, "random", None, 0.2445),
     ("hbm2", "row-bank-column-bankgroup", 1, "sequential", None, 0.9272),
-    ("hbm2", "row-bank-column-bankgroup", 1, "strided", 128, 0.9302),
     ("hbm2", "row-bank-column-bankgroup", 1, "strided", 1024, 0.9195),
     ("hbm2", "row-bank-column-bankgroup", 1, "strided", 4096, 0.3087),
     ("hbm2", "row-bank-column-bankgroup", 1, "strided", 8192, 0.1539),
@@ -164,7 +160,7 @@ def violations(technology: MemoryTechnology, commands: list[Command]) -> set[str
     return broken
 
 
-def trace(technology: MemoryTechnology, requests: int = 3000) -> list[Command]:
+def trace(technology: MemoryTechnology, requests: int = 2000) -> list[Command]:
     """Commands of streams, rows that conflict and random addresses, read and written."""
     random = np.random.default_rng(5)
     stream = pattern_addresses(technology, "sequential", requests, 0, technology.access_bytes, 0)
@@ -240,8 +236,9 @@ def test_random_reads_are_limited_by_four_activates() -> None:
     technology = load_memory("hbm2")
     clocks = Clocks.of(technology)
     bound = Fraction(4 * clocks.burst, clocks.tfaw) * (1 - Fraction(clocks.trfc, clocks.trefi))
-    result = run_pattern(technology, "random", requests=30_000)
-    assert result.efficiency == pytest.approx(float(bound), rel=0.02)
+    result = run_pattern(technology, "random", requests=20_000)  # the last ones leave banks idle
+    assert result.efficiency == pytest.approx(float(bound), rel=0.03)
+    assert result.efficiency <= bound
 
 
 def test_row_hits_have_a_cap() -> None:
@@ -290,6 +287,8 @@ def test_queue_depth_and_energy() -> None:
     shallow = run_pattern("ddr4-2400", "random", requests=10_000, queue_depth=1)
     deep = run_pattern("ddr4-2400", "random", requests=10_000, queue_depth=64)
     assert shallow.efficiency < deep.efficiency
+    assert shallow.average_latency_ns is not None
+    assert deep.average_latency_ns is not None
     assert shallow.average_latency_ns < deep.average_latency_ns
     energy = load_memory("ddr4-2400").energy
     access = 10_000 * 512 * energy.read_pj_per_bit * 1e-12
@@ -375,7 +374,7 @@ def test_mapping_is_one_to_one(mapping: str) -> None:
 def test_stream_fraction(name: str) -> None:
     technology = load_memory(name)
     assert has_closed_form(technology)
-    simulated = run_pattern(technology, "sequential", requests=50_000).efficiency
+    simulated = run_pattern(technology, "sequential", requests=25_000).efficiency
     assert float(stream_fraction(technology)) == pytest.approx(simulated, rel=0.02)
 
 
@@ -406,10 +405,14 @@ def test_row_miss(name: str) -> None:
     assert row_miss_ns(technology) == unused
 
 
-def test_stream_fraction_of_other_mappings_is_simulated() -> None:
-    technology = dataclasses.replace(load_memory("ddr4-2400"), address_mapping="rochrababgco")
+@pytest.mark.parametrize(
+    ("mapping", "least", "most"),
+    [("rochrababgco", 0.77, 0.80), ("bank-row-column-bankgroup", 0.93, 0.948)],
+)
+def test_stream_fraction_of_other_mappings_is_simulated(mapping, least, most) -> None:
+    technology = dataclasses.replace(load_memory("ddr4-2400"), address_mapping=mapping)
     assert not has_closed_form(technology)
-    assert float(stream_fraction(technology)) == pytest.approx(0.785, rel=0.01)
+    assert least < stream_fraction(technology) < most
 
 
 def test_speed() -> None:

@@ -332,7 +332,7 @@ def test_a_stream_is_as_fast_as_command_by_command(name: str) -> None:
 
 
 def _patterns() -> dict[str, tuple[list[tuple[int, int, bool]], float, float]]:
-    """Bursts (line, beats, write) on one channel of `BIG`; the range of burst over command level."""
+    """Bursts (line, beats, write), and least and most speed relative to the command level."""
     region, period = DDR4.region_lines, DDR4.period_lines
     random = np.random.default_rng(0)
     far = [int(line) * 64 for line in random.integers(0, 1 << 14, 1200)]

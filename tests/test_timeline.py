@@ -128,7 +128,8 @@ def test_a_long_decode_stream_has_the_efficiency_of_the_technology() -> None:
     assert timeline.refreshes == pytest.approx(timeline.cycles / 2340, abs=1)
     ideal = dataclasses.replace(BIG, dram=dataclasses.replace(BIG.dram, technology="ideal"))
     best = _timeline(ideal, 1, 4096, 4096, "int8")
-    assert best.overhead == [] and best.refreshes == best.row_misses == 0
+    assert best.overhead == []
+    assert best.refreshes == best.row_misses == 0
     lost = sum(span.end - span.start for span in timeline.overhead)
     assert 0.95 * lost <= timeline.cycles - best.cycles <= 1.05 * lost
 

@@ -14,7 +14,7 @@ from mapping.frontends.onnx_network import CARRIERS, Network, Node
 from mapping.frontends.onnx_patterns import MOVERS, Fold, is_scalar
 from mapping.frontends.onnx_shapes import Shapes
 
-__all__ = ["PRODUCTS", "attention_folds", "attention_sizes", "operands"]
+__all__ = ["PRODUCTS", "attention_folds", "attention_sizes", "key_width", "operands"]
 
 PRODUCTS = {
     "MatMul": (0, 1),
@@ -164,8 +164,7 @@ def attention_sizes(
     if rest or not heads:
         found = f"scores of shape {scores} for {tokens} tokens"
         raise _wrong(network, product, found, "a whole number of heads for each token")
-    roots = {value: rope.inputs[0] for rope in ropes for value in rope.outputs}
-    width = _least_width(network, shapes, product, roots, scores[-1])
+    width = key_width(network, shapes, product, operands(product)[1], ropes, scores[-1])
     kv_heads, rest = divmod(width, sequences * head_dim)
     if rest or not kv_heads or heads % kv_heads:
         found = f"keys of {width / sequences:g} elements a position for {heads} heads of {head_dim}"
@@ -177,41 +176,54 @@ def _wrong(network: Network, node: Node, found: object, allowed: str) -> InputEr
     return InputError(network.where, f"node {node.name!r}: {node.op}", found, allowed)
 
 
-def _least_width(
-    network: Network, shapes: Shapes, product: Node, roots: dict[str, str], positions: int
+def key_width(
+    network: Network, shapes: Shapes, node: Node, value: str, ropes: list[Fold], positions: int
 ) -> int:
     """Elements of the key at one position, all sequences together, before it is repeated.
 
     The key is followed back to where it is computed or enters; on the way repeats over the
     heads of a group fall away, and at the end of a cache the number of positions changes.
+
+    Parameters
+    ----------
+    network : Network
+    shapes : Shapes
+    node : Node
+        The product or the fused attention that reads the key.
+    value : str
+        The key.
+    ropes : list of Fold
+        Rotary embeddings of the network.
+    positions : int
+        Positions of `value`.
     """
-    value = operands(product)[1]
-    least = prod(shapes.of(value, product)) // positions
+    roots = {output: rope.inputs[0] for rope in ropes for output in rope.outputs}
+    least = prod(shapes.of(value, node)) // positions
     whole = 0  # elements that a joined feature dimension must reach before it counts again
-    while (node := network.producers.get(value)) is not None:
+    while (maker := network.producers.get(value)) is not None:
         if value in roots:
             value = roots[value]
-        elif node.op == "Concat":
-            axis, out = node.attributes.get("axis", 0), shapes.of(value, node)
-            if len(set(map(network.bare, node.inputs))) == 1:
-                value = node.inputs[0]  # repeated heads
-            elif out[axis] == positions and _grows(network, shapes, node, axis):
-                value = node.inputs[-1]  # past positions before new ones
-                positions = shapes.of(value, node)[axis]
+        elif maker.op == "Concat":
+            axis, out = maker.attributes.get("axis", 0), shapes.of(value, maker)
+            if len(set(map(network.bare, maker.inputs))) == 1:
+                value = maker.inputs[0]  # repeated heads
+            elif out[axis] == positions and _grows(network, shapes, maker, axis):
+                value = maker.inputs[-1]  # past positions before new ones
+                positions = shapes.of(value, maker)[axis]
             else:  # rotated and plain elements of each head
-                whole, value = prod(out), node.inputs[-1]
-        elif node.op in ("ScatterND", "ScatterElements", "TensorScatter"):
-            value = node.inputs[0]  # a cache of fixed length has the shape of the keys
-        elif node.op in CARRIERS or node.op in MOVERS:
-            value = node.inputs[0]
-        elif node.op in ("Mul", "Div"):
-            scaled = [v for v in node.inputs if not is_scalar(network, shapes, v)]
+                whole, value = prod(out), maker.inputs[-1]
+        elif maker.op in ("ScatterND", "ScatterElements", "TensorScatter"):
+            value = maker.inputs[0]  # a cache of fixed length has the shape of the keys
+        elif maker.op in CARRIERS or maker.op in MOVERS:
+            value = maker.inputs[0]
+        elif maker.op in ("Mul", "Div"):
+            scaled = [v for v in maker.inputs if not is_scalar(network, shapes, v)]
             if len(scaled) != 1:
                 break
             value = scaled[0]
         else:
             break
-        size = prod(shapes.of(value, node))
+        size = prod(shapes.of(value, maker))
         if size >= whole and size % positions == 0:
             least = min(least, size // positions)
     return least

@@ -107,7 +107,7 @@ def trace_flow(network: Network, shapes: Shapes, folds: list[Fold]) -> Flow:
         prod(shape),
         shape[0] if len(shape) > 1 else 1,
         hidden,
-        _context(network, shapes, angles, masks, embeddings),
+        _context(network, shapes, angles, masks, embeddings, shape[-1]),
     )
 
 
@@ -186,8 +186,9 @@ def _context(
     angles: list[str],
     masks: list[str],
     embeddings: list[Node],
+    length: int,
 ) -> int | None:
-    """Rows of the constant tables that positions select from."""
+    """Rows of the constant tables that positions select from; a sequence has `length` tokens."""
     for values in (angles, masks):
         rows = []
         for value, node in _before(network, values).items():
@@ -195,6 +196,8 @@ def _context(
             # what enters elsewhere, such as the frequencies of the angles, is no table of positions
             selected = value in values if node is None else node.op in ("Gather", "Slice")
             size = shapes.shapes.get(table, ())
+            if node is None and size[-2:-1] == (length,):
+                continue  # computed by the exporter for the tokens of a file of fixed length
             if selected and table in network.constants and len(size) >= 2 and size[-2] > 1:
                 rows.append(size[-2])
         if rows:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from mapping.frontends.onnx_attention import key_width
 from mapping.frontends.onnx_network import Node
 from mapping.graph import Operator
 
@@ -77,8 +78,13 @@ def _attention(
 def _standard(extraction: Extraction, node: Node) -> None:
     query, key = (extraction.shapes.of(node.inputs[i], node) for i in (0, 1))
     if len(query) == 4:  # (batch, heads, sequence, head_dim)
-        heads, kv_heads, n = query[1], key[1], query[1] * query[3]
+        heads, n = query[1], query[1] * query[3]
         widths = {key[3], extraction.shapes.of(node.inputs[2], node)[3]}
+        # torch.onnx repeats the keys of a group for each of its heads before the attention
+        network, shapes, ropes = extraction.network, extraction.shapes, extraction.ropes
+        width = key_width(network, shapes, node, node.inputs[1], ropes, key[2])
+        kv_heads, rest = divmod(width, key[0] * key[3])
+        kv_heads = kv_heads if kv_heads and not rest else key[1]
     else:
         heads = _heads(extraction, node, "q_num_heads")
         kv_heads = _heads(extraction, node, "kv_num_heads")

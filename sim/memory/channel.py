@@ -2,9 +2,10 @@
 
 All channels move in step (every burst goes to all of them), so one bus stands for all. The rules
 are listed in designs/memory_timing.py. The C++ memory of the fast runner
-(templates/verilated.cpp.jinja) does the same integer arithmetic in the same order.
+(templates/memory_bus.hpp.jinja) does the same integer arithmetic in the same order.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from designs.memory_timing import MemoryTiming, memory_timing
@@ -69,7 +70,13 @@ class MemoryBus:
         self.busy_units = self.lost_units = 0
         self._free = self._end = self._returned = self._start = 0
         self._writing = False
-        banks = timing.bank_sets * timing.region_banks
+        count = timing.region_banks
+        banks = timing.bank_sets * count
+        # Banks of a set in the order in which a burst meets them, by its first access.
+        self._orders = [
+            [[base + (first + i) % count for i in range(count)] for first in range(count)]
+            for base in range(0, banks, count)
+        ]
         self._closed = -1 if timing.refresh_interval else 0  # ideal: one row, always open
         self._row = [self._closed] * banks
         self._hold = [0] * banks
@@ -154,7 +161,8 @@ class MemoryBus:
         """When the data of a burst come that could come at ``earliest``; all in units."""
         timing = self.timing
         lead = timing.write_lead if write else timing.read_lead
-        wanted = ready = max(earliest, self._free)
+        free = self._free
+        wanted = ready = earliest if earliest > free else free
         if write is not self._writing:
             self._writing = write
             self.turnarounds += 1
@@ -163,46 +171,52 @@ class MemoryBus:
         while wanted > self._refresh_due:
             self._refresh()
             wanted = max(wanted, self._refreshed + timing.open + lead)
-        length = self._length(line, beats)
-        start = self._open_rows(earliest, wanted, line, beats, lead)
+        row, bank_set = divmod(line // timing.region_lines, timing.bank_sets)
+        first = line * timing.line_accesses // timing.access_lines
+        last = ((line + beats) * timing.line_accesses - 1) // timing.access_lines
+        banks = self._orders[bank_set][first % timing.region_banks][: last + 1 - first]
+        rows = self._row
+        start = wanted
+        for bank in banks:
+            if rows[bank] != row:
+                seen = max(earliest, free - timing.queue) - lead
+                start = self._open_rows(wanted, seen, banks, row, lead)
+                self.row_misses += 1
+                break
+        else:
+            self.row_hits += 1
         # Requests behind this one may use the bus while its rows are opened.
-        self._free = free = max(wanted, start - timing.queue) + length
-        self._end = end = max(self._end, start + length)
+        length = self._length(line, beats)
+        begin = start - timing.queue
+        if begin < wanted:
+            begin = wanted
+        self._free = free = begin + length
+        end = start + length
+        if end > self._end:
+            self._end = end
         # Reads of the same rows that wait are served early, so banks are done with the bus.
-        release = end + timing.write_release if write else free + timing.read_release
-        for bank in self._banks(line, beats):
-            self._release[bank] = max(self._hold[bank], release)
-        self._last_release = max(
-            self._last_release, release if write else end + timing.read_release
-        )
+        release = self._end + timing.write_release if write else free + timing.read_release
+        for bank in banks:
+            hold = self._hold[bank]
+            self._release[bank] = release if release > hold else hold
+        done = release if write else self._end + timing.read_release
+        if done > self._last_release:
+            self._last_release = done
         self.busy_units += length
-        self.lost_units += free - length - ready
+        self.lost_units += begin - ready
         units = timing.cycle_units
         self.reservations.append(
-            Reservation(
-                write, -(-ready // units), -(-(free - length) // units), -(-free // units), beats
-            )
+            Reservation(write, -(-ready // units), -(-begin // units), -(-free // units), beats)
         )
         return start
 
-    def _banks(self, line: int, beats: int) -> list[int]:
-        """The banks a burst reads or writes, in order of their first access."""
-        timing = self.timing
-        count = timing.region_banks
-        first = line * timing.line_accesses // timing.access_lines
-        last = ((line + beats) * timing.line_accesses - 1) // timing.access_lines
-        base = line // timing.region_lines % timing.bank_sets * count
-        return [base + access % count for access in range(first, min(last + 1, first + count))]
-
-    def _open_rows(self, earliest: int, wanted: int, line: int, beats: int, lead: int) -> int:
+    def _open_rows(self, wanted: int, seen: int, banks: Sequence[int], row: int, lead: int) -> int:
         """Start of a burst's data, once the rows it needs are open."""
         timing = self.timing
-        row = line // timing.region_lines // timing.bank_sets
-        start, seen, missed = wanted, max(earliest, self._free - timing.queue) - lead, False
-        for index, bank in enumerate(self._banks(line, beats)):
+        start = wanted
+        for index, bank in enumerate(banks):
             if self._row[bank] == row:
                 continue
-            missed = True
             opened = max(seen, self._release[bank])
             if self._row[bank] != self._closed:
                 opened += timing.close
@@ -215,10 +229,6 @@ class MemoryBus:
             self._hold[bank] = opened + timing.row_hold
             self._last_release = max(self._last_release, self._hold[bank])
             start = max(start, opened + timing.open + lead - index * timing.access_units)
-        if missed:
-            self.row_misses += 1
-        else:
-            self.row_hits += 1
         return start
 
     def _refresh(self) -> None:

@@ -315,7 +315,7 @@ class _Channel:
                 floor[other] = soonest
         group = bank // self.in_group
         floor[group] = max(floor[group], now + clocks.trrd_l)
-        if self.dual:  # the row pins are taken
+        if self.dual and self.activate_clocks > 1:  # the row pins are still taken
             free = now + self.activate_clocks
             for other in range(self.groups + 1):
                 floor[other] = max(floor[other], free)

@@ -18,14 +18,15 @@ _SIMULATED_REQUESTS = 20_000
 
 
 def has_closed_form(technology: MemoryTechnology) -> bool:
-    """Whether consecutive bursts change the bank group, or need not, in a channel of one rank.
+    """Whether the few terms of `stream_fraction` hold.
 
-    True if the bank group is the lowest address field, or if the device is no slower within a
-    bank group than between groups.
+    The channel has one rank; the bank group is the lowest address field, or the device is no slower
+    within a bank group than between groups; and the next row is in another bank, so it can be
+    opened in time.
     """
-    lowest = address_fields(technology.address_mapping)[-1] == "bankgroup"
-    clocks = Clocks.of(technology)
-    return technology.ranks == 1 and (lowest or clocks.tccd_l == clocks.tccd_s)
+    fields, clocks = address_fields(technology.address_mapping), Clocks.of(technology)
+    spread = fields[-1] == "bankgroup" or clocks.tccd_l == clocks.tccd_s
+    return technology.ranks == 1 and spread and fields.index("row") < fields.index("bank")
 
 
 @cache
