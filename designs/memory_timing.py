@@ -29,7 +29,9 @@ a fraction of the accelerator's clock.
 - **Access.** The device moves ``access_lines`` lines at a time; parts of them cost the whole.
 
 Not modelled: tCCD_L between two bursts that meet in a bank group, and of ranks anything but their
-banks (tRTRS, refresh of one rank at a time).
+banks (tRTRS, refresh of one rank at a time). With an address mapping whose lowest field is not the
+bank group every access is charged tCCD_L; controllers that reorder between rows do better (DDR4
+at 2400 with row-bank-bankgroup-column: 63 % of the peak here, 79 % command by command).
 """
 
 from __future__ import annotations

@@ -86,7 +86,7 @@ def resolve_model(name_or_path: str | Path) -> ResolvedModel:
     if path.suffix.lower() == ".json":
         return ResolvedModel(read_config(path), source)
     if path.suffix.lower() == ".onnx":
-        raise InputError("model", "", source, "a model with weights here; .onnx can be simulated")
+        raise InputError("model", "", source, f"{allowed}; this command needs more than shapes")
     if (path / "config.json").is_file():
         return ResolvedModel(read_config(path / "config.json"), source)
     raise InputError("model", "", source, allowed)

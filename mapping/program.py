@@ -7,6 +7,7 @@ from itertools import pairwise
 import numpy as np
 
 from designs.errors import InputError
+from designs.memory_timing import memory_timing
 from designs.spec import Design
 from mapping.formats import WeightFormat
 from mapping.instruction import Instruction, encode, operand_names
@@ -179,8 +180,12 @@ def _regions(design: Design, tiling: Tiling, instructions: int) -> Regions:
 
 
 def region_alignment(design: Design) -> int:
-    """Lines a region starts at a multiple of: the longest burst, and whole fetch blocks."""
-    return max(design.dram.max_burst_beats, design.fetch_block_lines)
+    """Lines a region starts at a multiple of: longest burst, fetch blocks, a round of all banks.
+
+    Regions of equal products then meet in the same banks wherever they lie, and take equal cycles.
+    """
+    banks = memory_timing(design).period_lines
+    return max(design.dram.max_burst_beats, design.fetch_block_lines, banks)
 
 
 def align_up(line: int, grain: int) -> int:

@@ -24,6 +24,7 @@ __all__ = [
 
 _DIGITS = 18
 _INTEGER = re.compile(rf"[+-]?[0-9]{{1,{_DIGITS}}}", re.ASCII)
+_FUNCTIONS = ("run", "simulate", "compile", "gemm", "memory", "design")
 SIZE = re.compile(r"([0-9]{1,9})[xX]([0-9]{1,9})[xX]([0-9]{1,9})")
 """Sizes of a matrix product, e.g. 6x200x512."""
 
@@ -73,7 +74,7 @@ def options(**names: str) -> Iterator[None]:
         yield
     except InputError as error:
         option = names.get(error.field)
-        if option is None or error.where not in ("run", "simulate", "compile", "gemm", "memory"):
+        if option is None or error.where not in _FUNCTIONS:
             raise
         detail = error.field if option == "--gemm" else ""
         raise InputError(option, detail, error.found, error.allowed) from None

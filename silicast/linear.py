@@ -172,7 +172,7 @@ class LinearLayers:
         write_instructions(memory, program)
         write_activations(memory, program, codes)
         clear_outputs(memory, program)
-        cost = simulate_gemm(program.design, program.shape, program.fmt)
+        cost = simulate_gemm(program.design, program.shape, program.fmt, whole=True)
         begin = time.perf_counter()
         with hardware_failures():
             limit = 2 * cost.cycles + 100_000
@@ -184,7 +184,7 @@ class LinearLayers:
         self, name: str, program: GemmProgram, cycles_rtl: int | None = None, mismatched: int = 0
     ) -> None:
         shape, linear = program.shape, self._shapes[name]
-        cycles = simulate_gemm(program.design, shape, program.fmt).cycles
+        cycles = simulate_gemm(program.design, shape, program.fmt, whole=True).cycles
         self._cycles += cycles
         phase = "decode" if self.pass_cycles else "prefill"
         key = phase, linear.kind, shape

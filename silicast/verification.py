@@ -184,7 +184,7 @@ def verify(
         run_program(design, program.binary, memory)
     golden = read_sums(memory, program)
     contract = exact_sums(activations, codes)
-    cost = simulate_gemm(design, shape, fmt)
+    cost = simulate_gemm(design, shape, fmt, whole=True)
 
     clear_outputs(hardware_memory, program)
     with hardware_failures():

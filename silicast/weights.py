@@ -27,6 +27,7 @@ from designs.cache import (
     locked,
     publish,
 )
+from designs.memory_timing import memory_timing
 from designs.spec import Design
 from mapping.formats import WeightFormat
 from mapping.frontends.gguf_file import GgufModel
@@ -147,7 +148,8 @@ def _key(checkpoint: GgufModel, program: ModelProgram, lines: int) -> str:
         digest.update(hashlib.file_digest(file, "sha256").digest())
     for module in _SOURCES:
         digest.update(Path(str(module.__file__)).read_bytes())
-    text = f"{program.design.digest} {program.fmt} {program.max_tokens} {lines}"
+    banks = memory_timing(program.design).period_lines  # of the technology file: moves regions
+    text = f"{program.design.digest} {program.fmt} {program.max_tokens} {lines} {banks}"
     digest.update(text.encode())
     return digest.hexdigest()[:24]
 

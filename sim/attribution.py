@@ -11,7 +11,7 @@ REASONS = {
     "weight_load": "the unit waits while weights or group scales are on the memory bus",
     "activation_load": "the unit waits while activations are on the memory bus",
     "store": "the unit waits for room in the output buffer, or while stores are on the bus",
-    "dependency": "the unit waits with an idle bus: memory latency, tokens or dispatch",
+    "dependency": "the unit waits with no data on the bus: latency, refresh, tokens, dispatch",
     "fill_drain": "before the first step and after the last one, with an idle bus",
 }
 """The reasons and what they mean."""

@@ -11,10 +11,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from math import ceil
 
 import numpy as np
 
+from designs.memory_timing import memory_timing
 from designs.spec import Design
 from mapping.formats import WeightFormat
 from mapping.program import GemmProgram, compile_gemm, compile_tiling
@@ -82,8 +82,17 @@ class GemmCost:
 
 
 @lru_cache(maxsize=4096)
-def simulate_gemm(design: Design, shape: GemmShape, fmt: WeightFormat) -> GemmCost:
+def simulate_gemm(
+    design: Design, shape: GemmShape, fmt: WeightFormat, whole: bool = False
+) -> GemmCost:
     """Compile a product and simulate its timeline; equal arguments are simulated once.
+
+    Parameters
+    ----------
+    design, shape, fmt
+        The accelerator, the product, and the number format of the weights.
+    whole : bool
+        Simulate every instruction, however many there are: the hardware's cycles, exactly.
 
     Raises
     ------
@@ -92,9 +101,14 @@ def simulate_gemm(design: Design, shape: GemmShape, fmt: WeightFormat) -> GemmCo
     """
     tiling = choose_tiling(design, shape, fmt)
     most = MOST_SLOTS_OF_ONE if tiling.blocks.parts == 1 else MOST_SLOTS
-    if tiling.weights.slot_count * tiling.blocks.parts <= most:
+    if whole or tiling.weights.slot_count * tiling.blocks.parts <= most:
         return _counted(design, compile_gemm(design, shape, fmt))
     return _continued(design, tiling)
+
+
+def _bus_cycles(design: Design, lines: int) -> int:
+    timing = memory_timing(design)
+    return -(-lines * timing.beat_units // timing.cycle_units)
 
 
 def _counted(design: Design, program: GemmProgram) -> GemmCost:
@@ -105,7 +119,7 @@ def _counted(design: Design, program: GemmProgram) -> GemmCost:
     return GemmCost(
         cycles=timeline.cycles,
         compute_cycles=timeline.compute_cycles,
-        memory_cycles=ceil((timeline.read_lines + timeline.write_lines) * design.dram_beat_cycles),
+        memory_cycles=_bus_cycles(design, timeline.read_lines + timeline.write_lines),
         read_bytes=timeline.read_lines * design.line_bytes,
         write_bytes=timeline.write_lines * design.line_bytes,
         lines=lines,
@@ -141,7 +155,7 @@ def _continued(design: Design, tiling: Tiling) -> GemmCost:
     return GemmCost(
         cycles=sum(reasons.values()),
         compute_cycles=reasons["compute"],
-        memory_cycles=ceil(moved * design.dram_beat_cycles),
+        memory_cycles=_bus_cycles(design, moved),
         read_bytes=(moved - lines["store"]) * design.line_bytes,
         write_bytes=lines["store"] * design.line_bytes,
         lines=lines,
