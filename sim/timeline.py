@@ -21,12 +21,12 @@ first cycle in which the hardware's cycle counter counts.
 
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 
 from designs.spec import INSTRUCTION_BYTES, Design
 from mapping.instruction import Instruction
 from mapping.isa import Buffer, Opcode
 from mapping.program import GemmProgram
+from sim.engine_queue import EngineQueue
 from sim.memory.channel import MemoryBus
 from sim.records import Span, Timeline
 
@@ -34,34 +34,6 @@ __all__ = ["simulate_program"]
 
 _NEVER = 1 << 62
 _KINDS = {Buffer.ACTIVATION: "activation", Buffer.WEIGHT: "weight", Buffer.SCALE: "weight"}
-
-
-@dataclass(slots=True)
-class _Engine:
-    """Queue side of one engine: when its instructions are visible, and were accepted."""
-
-    depth: int
-    visible: deque[int] = field(default_factory=deque)
-    waiting: deque[Instruction] = field(default_factory=deque)
-    accepted: list[int] = field(default_factory=list)
-    dispatched: int = 0
-
-    def room(self) -> int | None:
-        """First cycle with room for one more instruction, None while that is not known."""
-        index = self.dispatched - self.depth
-        if index < 0:
-            return 0
-        return self.accepted[index] + 1 if index < len(self.accepted) else None
-
-    def push(self, instruction: Instruction, cycle: int) -> None:
-        self.waiting.append(instruction)
-        self.visible.append(cycle + 1)
-        self.dispatched += 1
-
-    def pop(self, cycle: int) -> Instruction:
-        self.accepted.append(cycle)
-        self.visible.popleft()
-        return self.waiting.popleft()
 
 
 class _Simulation:
@@ -74,7 +46,11 @@ class _Simulation:
         self.instructions = instructions
         self.bus = MemoryBus(design)
         depth = design.control.queue_depth
-        self.load, self.compute, self.store = _Engine(depth), _Engine(depth), _Engine(depth)
+        self.load, self.compute, self.store = (
+            EngineQueue(depth),
+            EngineQueue(depth),
+            EngineQueue(depth),
+        )
         self.engine_of = {
             Opcode.LOAD: self.load,
             Opcode.MATMUL: self.compute,

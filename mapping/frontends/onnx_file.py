@@ -57,8 +57,9 @@ def read_onnx(path: str | Path, name: str | None = None) -> OnnxModel:
     data, changes of its number format, masks and position tables cost nothing.  A softmax outside
     attention counts as an activation, a subtraction as a sum, a multiplication by one scalar as
     part of its neighbour.  A rotary embedding has the elements that it rotates, which may be a
-    part of each head.  A window of attention is read from a fused operator; one that is only in
-    the elements of a mask is not seen.
+    part of each head.  A window of attention is read from a fused operator, or from the comparison
+    of positions that a mask is computed with; a mask that enters the graph, or is constant, does
+    not tell one.
 
     Parameters
     ----------

@@ -25,6 +25,8 @@ ATTENTIONS = (
 )
 """Operator types that are attention."""
 
+_MASKS = {"Attention": 3, "com.microsoft.Attention": 5, "MultiHeadAttention": 5}
+
 
 def fused_attention(extraction: Extraction, node: Node) -> None:
     """Add the operators of a fused attention node.
@@ -61,11 +63,12 @@ def _attention(
         found = f"{heads} heads and {kv_heads} key heads for {n} elements of a query"
         raise extraction.wrong(node, found, "heads that divide the query, key heads the heads")
     window = int(_number(extraction, node, "local_window_size"))
+    window = window if window > 0 else extraction.window((node.input(_MASKS.get(node.op, 99)),))
     operator = Operator(
         node.name,
         "attention",
         n,
-        window=window if window > 0 else None,
+        window=window,
         heads=heads,
         kv_heads=kv_heads,
         head_dim=head_dim,
@@ -78,6 +81,8 @@ def _attention(
 def _standard(extraction: Extraction, node: Node) -> None:
     query, key = (extraction.shapes.of(node.inputs[i], node) for i in (0, 1))
     if len(query) == 4:  # (batch, heads, sequence, head_dim)
+        if len(key) < 4 or 0 in key:
+            raise extraction.wrong(node, f"keys of shape {key}", "four dimensions, as the query")
         heads, n = query[1], query[1] * query[3]
         widths = {key[3], extraction.shapes.of(node.inputs[2], node)[3]}
         # torch.onnx repeats the keys of a group for each of its heads before the attention

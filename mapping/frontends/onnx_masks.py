@@ -1,25 +1,28 @@
 """The window of an attention, read from how an ONNX graph computes its mask.
 
 A sliding window (Mistral 7B, arXiv 2310.06825, section 2) is a second condition beside the causal
-one: position ``j`` is seen from position ``i`` where ``j > i - W``.  Exporters write it as a
-comparison of two ranges of positions, one a column and one a row, with a constant between them.
-A mask that is an input of the file, or constant because all lengths are fixed, does not tell it.
+one: the token at ``i`` sees position ``j`` only where ``j > i - W``.  Exporters write it as a
+comparison of a column of positions with a row of positions, with the constant W between them.
+A mask that is an input of the file, or a constant because all lengths are fixed, does not tell it.
 """
 
 from __future__ import annotations
+
+from collections.abc import Iterable
 
 from mapping.frontends.onnx_network import CARRIERS, Network, Node
 from mapping.frontends.onnx_shapes import Shapes
 
 __all__ = ["mask_window"]
 
-# whether the comparison (first, second) also holds, or fails, where both are equal: where
-# ``first > second`` is true and where it is false, equality falls on the side of <=
-_EQUAL_IS_GREATER = {"Greater": False, "GreaterOrEqual": True, "Less": True, "LessOrEqual": False}
+# a comparison parts all pairs of positions in two; whether equal sides fall to the smaller first
+_EQUAL_IS_BELOW = {"Greater": True, "LessOrEqual": True, "GreaterOrEqual": False, "Less": False}
+_RESHAPED = frozenset({"Unsqueeze", "Squeeze", "Reshape", "Expand"}) | CARRIERS
+_LENGTHS = ("Shape", "Size")
 
 
 def mask_window(
-    network: Network, shapes: Shapes, masks: tuple[str, ...], streams: set[str]
+    network: Network, shapes: Shapes, masks: Iterable[str], streams: set[str]
 ) -> int | None:
     """Positions that a token sees, itself included.
 
@@ -27,10 +30,10 @@ def mask_window(
     ----------
     network : Network
     shapes : Shapes
-    masks : tuple of str
+    masks : iterable of str
         Masks of one attention.
     streams : set of str
-        Activations, which masks are not computed from.
+        Activations; no mask is computed from them.
 
     Returns
     -------
@@ -45,29 +48,44 @@ def mask_window(
         if node is None or value in seen or value in streams:
             continue
         seen.add(value)
-        if node.op in _EQUAL_IS_GREATER:
-            window = _compared(network, shapes, node)
+        if node.op in _EQUAL_IS_BELOW:
+            window = _bound(network, shapes, node)
             found += [] if window is None else [window]
-        elif node.op not in ("Shape", "Size"):
+        elif node.op not in _LENGTHS:
             open_values += filter(None, node.inputs)
     return min(found, default=None)
 
 
-def _compared(network: Network, shapes: Shapes, node: Node) -> int | None:
-    """The window when a comparison is of ``i - W`` with ``j``, or of ``i - j`` with ``W``."""
-    equal_is_greater = _EQUAL_IS_GREATER[node.op]
-    for place in (0, 1):
-        side, other = node.inputs[place], node.inputs[1 - place]
-        distance = _difference(network, side)
-        if distance is None:
+def _bound(network: Network, shapes: Shapes, node: Node) -> int | None:
+    """The window when `node` compares ``i - W`` with ``j``, or ``i - j`` with ``W``."""
+    for place, side in enumerate(node.inputs):
+        difference, other = network.producers.get(side), node.inputs[1 - place]
+        while difference is not None and difference.op in _RESHAPED:
+            difference = network.producers.get(difference.inputs[0])
+        if difference is None or difference.op != "Sub":
             continue
-        first, second = distance
-        # seen where j > i - W: of two equal sides none is greater
-        above = equal_is_greater if place == 0 else not equal_is_greater
-        length = _constant(network, shapes, second)
-        if length is not None and _is_column(shapes, first) and not _is_column(shapes, other):
-            return length + 1 if not above else length
-        length = _constant(network, shapes, other)
-        if length is not None and _is_column(shapes, first) and not _is_column(shapes, second):
-            return length if above else length + 1
+        first, second = difference.inputs
+        if _column(shapes, side) and _row(shapes, other):
+            width = _number(network, shapes, second)
+        elif _column(shapes, first) and _row(shapes, second):
+            width = _number(network, shapes, other)
+        else:
+            continue
+        if width is not None and width > 0:
+            # of i - W and j, or i - j and W, the pairs are seen where the difference is smaller
+            return width + (_EQUAL_IS_BELOW[node.op] == (place == 0))
     return None
+
+
+def _column(shapes: Shapes, value: str) -> bool:
+    shape = shapes.shapes.get(value, ())
+    return len(shape) > 1 and shape[-1] == 1
+
+
+def _row(shapes: Shapes, value: str) -> bool:
+    return shapes.shapes.get(value, (1,))[-1:] > (1,)
+
+
+def _number(network: Network, shapes: Shapes, value: str) -> int | None:
+    number = shapes.number(value) if value in network.constants else None
+    return int(number) if number is not None and number == int(number) else None

@@ -15,6 +15,7 @@ from designs.errors import InputError
 from mapping.frontends.onnx_attention import PRODUCTS, attention_folds, attention_sizes, operands
 from mapping.frontends.onnx_flow import Flow, trace_flow
 from mapping.frontends.onnx_fused import ATTENTIONS, fused_attention
+from mapping.frontends.onnx_masks import mask_window
 from mapping.frontends.onnx_network import CARRIERS, Network, Node
 from mapping.frontends.onnx_patterns import (
     MOVERS,
@@ -32,7 +33,7 @@ __all__ = ["SUPPORTED", "Extraction", "extract"]
 SUPPORTED = (
     "one of: MatMul, Gemm and their quantised forms; attention (MatMul, Softmax, MatMul or fused); "
     "layer and RMS norms; rotary embedding; activation functions; Add, Sub, Mul; Gather; "
-    "data movement"
+    "data movement (for experts chosen at run time give the model's config.json)"
 )
 """What a message says instead of an operator that is not supported."""
 
@@ -162,6 +163,7 @@ class Extraction:
                 node.name,
                 "attention",
                 heads * head_dim,
+                window=self.window(fold.tables),
                 heads=heads,
                 kv_heads=kv_heads,
                 head_dim=head_dim,
@@ -175,6 +177,10 @@ class Extraction:
         if fold.kind in ("norm", "rope"):
             operator = self.with_heads(operator, fold.inputs[0], node)
         self.add(operator, node, fold.inputs, fold.outputs)
+
+    def window(self, masks: tuple[str, ...]) -> int | None:
+        """Positions that the masks of an attention let a token see."""
+        return mask_window(self.network, self.shapes, masks, self.flow.streams)
 
     def with_heads(self, operator: Operator, value: str, node: Node) -> Operator:
         """Norms on heads and rotary embedding work on rows of head_dim elements."""
@@ -285,8 +291,20 @@ class Extraction:
         if node.op == "Div" and node.inputs[1] in active:
             raise self.unsupported(node)
         n = self.features(node.outputs[0], node) * max(1, len(node.inputs) - 1)
+        if node.op == "Add" and len(active) == 1:
+            active = (*active, *(v for v in others if self.rows_of_a_table(v, n, node)))
         kind = "multiply" if node.op in ("Mul", "Div") else "add"
         self.add(Operator(node.name, kind, n), node, active, node.outputs)
+
+    def rows_of_a_table(self, value: str, n: int, node: Node) -> bool:
+        """A constant row for each token: an embedding that was looked up at export."""
+        length = self.flow.tokens // self.flow.sequences
+        shape = self.shapes.shapes.get(value, ())
+        if value not in self.network.constants or length == 1 or shape[-2:] != (length, n):
+            return False
+        if value not in self.sources:
+            self.add(Operator(f"{node.name}:rows", "embedding", n), node, (), (value,))
+        return True
 
     def free(self, value: str) -> bool:
         """A scalar, or the scale of quantised activations."""

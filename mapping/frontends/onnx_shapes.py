@@ -72,6 +72,18 @@ class Shapes:
         except (TypeError, ValueError):  # complex numbers, text
             return None
 
+    def join_batches(self) -> None:
+        """One size for all symbols that are the first dimension of inputs, and no other one.
+
+        torch.export gives each dimension a name of its own when it is not told which are equal.
+        """
+        known = [sizes for sizes in self.network.inputs.values() if sizes is not None]
+        inner = {size for sizes in known for size in sizes[1:]}
+        first = {sizes[0]: None for sizes in known if len(sizes) > 1 and sizes[0] not in inner}
+        for size in first:
+            if isinstance(size, str) and size.isidentifier() and "batch" not in inner:
+                self._sizes[size] = self._size("batch")
+
     def concrete(self, dimensions: tuple[int | str | None, ...] | None, name: str) -> Shape | None:
         """Declared dimensions with symbols replaced by their sizes."""
         if dimensions is None:
@@ -116,6 +128,7 @@ def infer_shapes(network: Network, allowed: str) -> Shapes:
         A node is of an unsupported operator type, or its sizes contradict each other.
     """
     shapes = Shapes(network)
+    shapes.join_batches()
     for name, dimensions in network.inputs.items():
         shape = shapes.concrete(dimensions, name)
         if shape is not None:
