@@ -204,7 +204,9 @@ class _Layer:
             n = self.shapes[kind].n
             if spec.qk_norm:
                 streams[kind] = self.host(f"{kind}_norm", "norm", n, streams[kind], **sizes)
-            if spec.rope_theta is not None:
+            if spec.rope_theta is not None:  # what is not rotated passes by
+                sizes["head_dim"] = spec.rotary_dim
+                n = heads * spec.rotary_dim
                 streams[kind] = self.host(f"{kind}_rope", "rope", n, streams[kind], **sizes)
         attended = self.host(
             "attention",

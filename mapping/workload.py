@@ -148,8 +148,9 @@ class Work:
         Of one product; for other engines rows, elements of an output row, and 1. In attention the
         size that is the context is that of the last pass: see ``context``.
     products : int
-        Independent products of one execution: key-value heads x sequences, or active experts; of
-        ``kv_append`` the keys and values of a token.
+        Independent products of one execution: key-value heads x sequences, or active experts.
+        Softmax and softcap of scores have as many sets of rows, ``kv_append`` two for each (keys
+        and values).
     macs : int64 (P,)
         Multiply-accumulates of the model in one execution, in each pass (P = 1 when equal).
     stored : int
@@ -158,6 +159,8 @@ class Work:
         Rows a vector operator reads for one it writes.
     context : Context or None
         What attention sees.
+    head_width : int
+        Elements of a head, where there is a context; else 0.
     """
 
     name: str
@@ -172,6 +175,7 @@ class Work:
     stored: int = 1
     operands: int = 1
     context: Context | None = None
+    head_width: int = 0
 
 
 @lru_cache(maxsize=64)  # graphs are compared by identity, and not changed once they are built
@@ -249,25 +253,22 @@ def _attention(name: str, operator: Operator, layers: int, phase: Phase) -> list
     seen = int(context.widest()[-1])
     pairs = context.pairs() * phase.batch * heads
     prefix = name.removesuffix("attention")
+
+    def of_scores(suffix: str, kind: str) -> Work:
+        sizes = {"m": rows, "n": seen, "products": products}
+        name = f"{prefix}{suffix}"
+        return Work(name, kind, "vector", layers, **sizes, context=context, head_width=width)
+
     capped = operator.softcap is not None
-    softcap = Work(
-        f"{prefix}attention_softcap",
-        "softcap",
-        "vector",
-        layers,
-        phase.rows * heads,
-        seen,
-        context=context,
-    )
     return [
         Work(
             f"{prefix}kv_append",
             "kv_append",
             "vector",
             layers,
-            phase.rows,
-            2 * groups * width,
-            products=2 * groups,
+            phase.tokens,
+            width,
+            products=2 * products,
         ),
         Work(
             f"{prefix}attention_scores",
@@ -280,17 +281,10 @@ def _attention(name: str, operator: Operator, layers: int, phase: Phase) -> list
             products,
             pairs * width,
             context=context,
+            head_width=width,
         ),
-        *([softcap] if capped else []),
-        Work(
-            f"{prefix}softmax",
-            "softmax",
-            "vector",
-            layers,
-            phase.rows * heads,
-            seen,
-            context=context,
-        ),
+        *([of_scores("attention_softcap", "softcap")] if capped else []),
+        of_scores("softmax", "softmax"),
         Work(
             f"{prefix}attention_values",
             "attention_values",
@@ -302,5 +296,6 @@ def _attention(name: str, operator: Operator, layers: int, phase: Phase) -> list
             products,
             pairs * width,
             context=context,
+            head_width=width,
         ),
     ]

@@ -72,6 +72,7 @@ def assert_equal_graphs(model, spec):
     expected = build_graph(spec)
     assert contents(model.graph) == contents(expected)
     assert edges(model.graph) == edges(expected)
+    assert set(model.graph) == set(expected)
     assert (model.layers, model.hidden) == (spec.layers, spec.hidden)
     orders = [order for _, order in model.graph.nodes(data="order")]
     assert orders == list(range(len(expected)))

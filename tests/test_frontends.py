@@ -115,7 +115,6 @@ def test_missing_field(name, field):
         ("phi-2", "qk_layernorm", True),
         ("phi-2", "partial_rotary_factor", 2.0),
         ("mistral-7b", "sliding_window", 0),
-        ("gemma3-270m", "layer_types", ["sliding_attention"] * 18),
         ("gemma3-270m", "layer_types", ["sliding_attention"] * 5),
     ],
 )

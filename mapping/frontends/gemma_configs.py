@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from designs.errors import InputError
 from mapping.frontends.config_fields import ConfigFields, window_fields
 
 __all__ = ["gemma2", "gemma3", "gemma3_multimodal"]
@@ -79,8 +78,7 @@ def gemma3(config: ConfigFields) -> dict[str, Any]:
     window, layers = config.integer("sliding_window"), fields["layers"]
     names = ("_sliding_window_pattern", "sliding_window_pattern")
     period = next((config.integer(name) for name in names if config.fields.get(name)), None)
-    if period is not None:
-        _check_layer_types(config, layers, period)
+    # transformers 5 saves the default period beside layer types of another one; the types count
     return {**fields, **_periodic_windows(config, layers, period or 6, window)}
 
 
@@ -99,17 +97,3 @@ def _periodic_windows(
             return {}
         return {"sliding_window": window, "sliding_window_pattern": period}
     return window_fields(config, sliding, window)
-
-
-def _check_layer_types(config: ConfigFields, layers: int, period: int) -> None:
-    """``layer_types``, where given beside a period, must agree with it."""
-    for index, slides in enumerate(config.layer_types(layers) or ()):
-        expected = (index + 1) % period != 0
-        if slides != expected:
-            kind = "sliding_attention" if expected else "full_attention"
-            raise InputError(
-                config.where,
-                f"layer_types[{index}]",
-                config.fields["layer_types"][index],
-                f"{kind} (every {period}th layer has full attention)",
-            )

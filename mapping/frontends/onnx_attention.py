@@ -20,6 +20,7 @@ PRODUCTS = {
     "MatMul": (0, 1),
     "FusedMatMul": (0, 1),
     "Gemm": (0, 1),
+    "FusedGemm": (0, 1),
     "MatMulInteger": (0, 1),
     "MatMulIntegerToFloat": (0, 1),
     "DynamicQuantizeMatMul": (0, 1),

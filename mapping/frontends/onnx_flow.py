@@ -16,7 +16,7 @@ from mapping.frontends.onnx_network import Network, Node
 from mapping.frontends.onnx_patterns import Fold
 from mapping.frontends.onnx_shapes import Shapes
 
-__all__ = ["Flow", "trace_flow"]
+__all__ = ["COSINE_INPUT", "Flow", "trace_flow"]
 
 # inputs of fused operators that are masks, lengths or sine and cosine tables
 _TABLE_INPUTS = {
@@ -27,7 +27,9 @@ _TABLE_INPUTS = {
     "MultiHeadAttention": (4, 5),
     "GroupQueryAttention": (5, 6, 7, 8, 9, 10, 11),
 }
-_COSINE_INPUT = {"RotaryEmbedding": 1, "com.microsoft.RotaryEmbedding": 2, "GroupQueryAttention": 7}
+COSINE_INPUT = {"RotaryEmbedding": 1, "com.microsoft.RotaryEmbedding": 2, "GroupQueryAttention": 7}
+"""Input of fused operators that is the table of cosines; half as wide as what is rotated."""
+
 _LENGTHS = ("Shape", "Size")
 _TABLES = ("Gather", "GatherBlockQuantized")
 _POSITIONS = ("pos", "wpe")
@@ -83,7 +85,7 @@ def trace_flow(network: Network, shapes: Shapes, folds: list[Fold]) -> Flow:
     for node in network.nodes:
         tables = [node.input(index) for index in _TABLE_INPUTS.get(node.op, ())]
         masks += [value for value in tables if value]
-        cosine = node.input(_COSINE_INPUT[node.op]) if node.op in _COSINE_INPUT else ""
+        cosine = node.input(COSINE_INPUT[node.op]) if node.op in COSINE_INPUT else ""
         angles += [cosine] if cosine else []
     aside = _before(network, [*angles, *masks])
     embeddings = [
@@ -204,7 +206,19 @@ def _context(
             return max(rows)
         if values is angles:
             named = [n for n in embeddings if any(p in n.inputs[0].lower() for p in _POSITIONS)]
-            learned = [shapes.of(node.inputs[0], node)[0] for node in named]
+            learned = [
+                shapes.of(node.inputs[0], node)[0] - _offset(network, shapes, node.inputs[1])
+                for node in named
+            ]
             if learned:
                 return min(learned)
     return None
+
+
+def _offset(network: Network, shapes: Shapes, index: str) -> int:
+    """Rows below position 0: what an index adds to the position (two in OPT)."""
+    node = network.maker(index)
+    if node is None or node.op != "Add":
+        return 0
+    numbers = (shapes.number(value) for value in node.inputs if value in network.constants)
+    return next((int(number) for number in numbers if number is not None and number > 0), 0)

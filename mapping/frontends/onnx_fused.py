@@ -25,7 +25,13 @@ ATTENTIONS = (
 )
 """Operator types that are attention."""
 
-_MASKS = {"Attention": 3, "com.microsoft.Attention": 5, "MultiHeadAttention": 5}
+_MASKS = {
+    "Attention": 3,
+    "com.microsoft.Attention": 5,
+    "GroupQueryAttention": 10,
+    "MultiHeadAttention": 5,
+}
+_NORM_WEIGHTS = {"q": 14, "k": 15}  # inputs of GroupQueryAttention
 
 
 def fused_attention(extraction: Extraction, node: Node) -> None:
@@ -63,12 +69,11 @@ def _attention(
         found = f"{heads} heads and {kv_heads} key heads for {n} elements of a query"
         raise extraction.wrong(node, found, "heads that divide the query, key heads the heads")
     window = int(_number(extraction, node, "local_window_size"))
-    window = window if window > 0 else extraction.window((node.input(_MASKS.get(node.op, 99)),))
     operator = Operator(
         node.name,
         "attention",
         n,
-        window=window,
+        window=window if window > 0 else extraction.window((node.input(_MASKS[node.op]),)),
         heads=heads,
         kv_heads=kv_heads,
         head_dim=head_dim,
@@ -106,15 +111,29 @@ def _grouped(extraction: Extraction, node: Node) -> None:
     packed = not node.input(1)
     head_dim = width // (heads + 2 * kv_heads) if packed else width // heads
     streams = (node.inputs[0],) * 3 if packed else node.inputs[:3]
-    if node.attributes.get("do_rotary", 0):
-        rotated = []
-        for kind, value, count in (("q", streams[0], heads), ("k", streams[1], kv_heads)):
-            name, n = f"{node.name}:{kind}_rope", count * head_dim
-            rope = Operator(name, "rope", n, heads=count, head_dim=head_dim)
-            extraction.add(rope, node, (value,), (name,))
-            rotated.append(name)
-        streams = (*rotated, streams[2])
+    streams = (
+        _on_heads(extraction, node, "q", streams[0], heads, head_dim),
+        _on_heads(extraction, node, "k", streams[1], kv_heads, head_dim),
+        streams[2],
+    )
     _attention(extraction, node, streams, heads, kv_heads, heads * head_dim)
+
+
+def _on_heads(
+    extraction: Extraction, node: Node, kind: str, value: str, heads: int, head_dim: int
+) -> str:
+    """The norm and the rotary embedding of queries or keys that are inside the attention."""
+    if node.input(_NORM_WEIGHTS[kind]):
+        name = f"{node.name}:{kind}_norm"
+        norm = Operator(name, "norm", heads * head_dim, heads=heads, head_dim=head_dim)
+        extraction.add(norm, node, (value,), (name,))
+        value = name
+    if node.attributes.get("do_rotary", 0):
+        name, rotated = f"{node.name}:{kind}_rope", extraction.rotated(node, head_dim)
+        rope = Operator(name, "rope", heads * rotated, heads=heads, head_dim=rotated)
+        extraction.add(rope, node, (value,), (name,))
+        value = name
+    return value
 
 
 def _multi_head(extraction: Extraction, node: Node) -> None:

@@ -13,7 +13,7 @@ import networkx
 
 from designs.errors import InputError
 from mapping.frontends.onnx_attention import PRODUCTS, attention_folds, attention_sizes, operands
-from mapping.frontends.onnx_flow import Flow, trace_flow
+from mapping.frontends.onnx_flow import COSINE_INPUT, Flow, trace_flow
 from mapping.frontends.onnx_fused import ATTENTIONS, fused_attention
 from mapping.frontends.onnx_masks import mask_window
 from mapping.frontends.onnx_network import CARRIERS, Network, Node
@@ -251,22 +251,39 @@ class Extraction:
             if node.attributes.get(transposed, 0):
                 n, k = k, n
             data = second if fixed[0] == first else first
-            bias = node.input({"Gemm": 2, "DynamicQuantizeMatMul": 4}.get(node.op, 99))
+            biases = {"Gemm": 2, "FusedGemm": 2, "DynamicQuantizeMatMul": 4}
+            bias = node.input(biases.get(node.op, 99))
         operator = Operator(
             node.name, "linear", n, k, linear_kind="linear", on_accelerator=True, bias=bool(bias)
         )
-        self.add(operator, node, (data,), node.outputs)
+        if node.op == "FusedGemm":  # ONNX Runtime: a Gemm and the activation behind it
+            product = f"{node.name}:product"
+            self.add(operator, node, (data,), (product,))
+            activation = Operator(f"{node.name}:activation", "activation", n)
+            self.add(activation, node, (product,), node.outputs)
+        else:
+            self.add(operator, node, (data,), node.outputs)
 
     def rope(self, node: Node) -> None:
         """A fused rotary embedding, of (batch, heads, tokens, head_dim) or all heads in a row."""
         value = node.inputs[0]
-        operator = Operator(node.name, "rope", self.features(value, node))
+        n, shape = self.features(value, node), self.shapes.of(value, node)
         heads = node.attributes.get("num_heads", 0)
-        if len(self.shapes.of(value, node)) == 4:
-            operator = self.with_heads(operator, value, node)
-        elif isinstance(heads, int) and heads > 0 and operator.n % heads == 0:
-            operator = replace(operator, heads=heads, head_dim=operator.n // heads)
-        self.add(operator, node, (value,), node.outputs)
+        if len(shape) == 4:
+            head_dim = shape[-1]
+        elif isinstance(heads, int) and heads > 0 and n % heads == 0:
+            head_dim = n // heads
+        else:  # not said: then heads are as wide as the table tells
+            head_dim = self.rotated(node, n)
+        heads = n // head_dim if n % head_dim == 0 else 1
+        head_dim = self.rotated(node, n // heads)
+        rope = Operator(node.name, "rope", heads * head_dim, heads=heads, head_dim=head_dim)
+        self.add(rope, node, (value,), node.outputs)
+
+    def rotated(self, node: Node, head_dim: int) -> int:
+        """Elements of a head that a fused operator rotates: two for each cosine."""
+        table = self.shapes.shapes.get(node.input(COSINE_INPUT[node.op]), ())
+        return 2 * table[-1] if table and 0 < 2 * table[-1] <= head_dim else head_dim
 
     def skip_norm(self, node: Node) -> None:
         """The sum of two streams, and its norm."""

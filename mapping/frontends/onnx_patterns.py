@@ -206,17 +206,21 @@ def _normalisation(
 
 
 def activation_folds(network: Network, shapes: Shapes) -> list[Fold]:
-    """SiLU, GELU and caps written around ``Sigmoid``, ``Erf`` or ``Tanh``.
+    """SiLU, GELU, squared ReLU and caps, written around ``Sigmoid``, ``Erf``, ``Relu``, ``Tanh``.
 
     SiLU ``x * sigmoid(x)``; GELU ``x / 2 * (1 + erf(x / sqrt 2))`` and its approximation
     ``x / 2 * (1 + tanh(sqrt(2 / pi) * (x + 0.044715 x^3)))`` (Hendrycks and Gimpel, arXiv
-    1606.08415, section 2).
+    1606.08415, section 2); squared ReLU ``max(x, 0)^2`` (So et al., arXiv 2109.08668, section 4).
     """
     finder, folds = _Finder(network, shapes), []
     for node in network.nodes:
-        if node.op not in ("Sigmoid", "Erf", "Tanh") or node.inputs[0] in network.constants:
+        anchor = node.op in ("Sigmoid", "Erf", "Tanh", "Relu")
+        if not anchor or node.inputs[0] in network.constants:
             continue
         nodes = [node]
+        if node.op == "Relu":
+            folds += _squared(finder, node)
+            continue
         if node.op == "Tanh":
             argument = _cubic(finder, node.inputs[0], nodes)
         else:
@@ -227,6 +231,18 @@ def activation_folds(network: Network, shapes: Shapes) -> list[Fold]:
         if fold is not None:
             folds.append(fold)
     return folds
+
+
+def _squared(finder: _Finder, relu: Node) -> list[Fold]:
+    """A ReLU whose only use is its square."""
+    nodes = [relu]
+    for node, _ in finder.steps(relu.outputs[0]):
+        nodes.append(node)
+        if finder.square(node.outputs[0]) is not None and node.op not in CARRIERS:
+            return [_fold("activation", nodes, (relu.inputs[0],), node.outputs[0])]
+        if node.op not in CARRIERS:
+            break
+    return []
 
 
 def _softcap(finder: _Finder, tanh: Node) -> Fold | None:

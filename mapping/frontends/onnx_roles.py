@@ -31,6 +31,8 @@ _NAMES = {
 }
 """Names of projections in the model classes of ``transformers``, tried in this order."""
 
+_SUMS = {"o": "attention_add", "down": "ffn_add", "embedding": "embedding_add"}
+_POSITIONS = r"pos(ition|_)|wpe|:rows"
 _BARRIERS = ("linear", "add", "attention", "embedding")
 
 
@@ -38,6 +40,7 @@ class _Roles:
     def __init__(self, graph: networkx.DiGraph) -> None:
         self.graph = graph
         self.kinds: dict[str, str] = {}
+        self.names: dict[str, str] = {}
 
     def kind(self, name: str) -> str:
         return self.graph.nodes[name]["operator"].kind
@@ -90,6 +93,54 @@ class _Roles:
             self.say(before, "up")
         self.say(self.linears(self.graph.successors(name), True), "down")
 
+    def around(self, name: str) -> tuple[set[str], set[str]]:
+        """Kinds of the nearest linear operators before and after `name`."""
+        before = self.linears(self.graph.predecessors(name), False)
+        after = self.linears(self.graph.successors(name), True)
+        return {self.kinds.get(n, "") for n in before}, {self.kinds.get(n, "") for n in after}
+
+    def on_heads(self, name: str) -> None:
+        """Norms and rotary embeddings between an attention `name` and its projections."""
+        for stream, letter in zip(self.graph.nodes[name]["streams"], "qk", strict=False):
+            open_names = list(stream)
+            while open_names:
+                before = open_names.pop()
+                if self.kind(before) in ("norm", "rope"):
+                    self.names.setdefault(before, f"{letter}_{self.kind(before)}")
+                    open_names += self.graph.predecessors(before)
+
+    def hosts(self) -> None:
+        """Names of norms, sums and caps, from the linear operators around them."""
+        for name in self.graph:
+            kind = self.kind(name)
+            if kind not in ("norm", "add", "softcap", "embedding") or name in self.names:
+                continue
+            before, after = self.around(name)
+            sources = {self.kind(n) for n in self.graph.predecessors(name)}
+            if kind == "norm":
+                self.names[name] = _norm_name(before, after)
+            elif kind == "softcap":
+                self.names[name] = "logit_softcap" if before == {"lm_head"} else kind
+            elif kind == "add":
+                before = before or (sources if sources == {"embedding"} else {kind})
+                self.names[name] = _SUMS.get(before.pop(), kind) if len(before) == 1 else kind
+            elif re.search(_POSITIONS, f"{name} {self.graph.nodes[name]['hint']}", re.IGNORECASE):
+                self.names[name] = "position_embedding"
+
+
+def _norm_name(before: set[str], after: set[str]) -> str:
+    """Name of a norm between linear operators; ``norm`` when these do not tell it."""
+    if after & {"q", "k", "v", "qkv", "kv"}:
+        return "attention_norm"
+    if after & {"gate", "up", "gate_up"}:
+        return "ffn_norm"
+    if len(after) == 1:
+        last = {"lm_head": "final_norm", "o": "attention_sub_norm", "down": "ffn_sub_norm"}
+        return last.get(after.pop(), "norm")
+    if len(before) == 1:
+        return {"o": "post_attention_norm", "down": "post_ffn_norm"}.get(before.pop(), "norm")
+    return "norm"
+
 
 def assign_roles(graph: networkx.DiGraph) -> tuple[networkx.DiGraph, int]:
     """Give operators their layer and linear kind, and the names `mapping.graph` uses.
@@ -103,9 +154,9 @@ def assign_roles(graph: networkx.DiGraph) -> tuple[networkx.DiGraph, int]:
     Returns
     -------
     graph : networkx.DiGraph
-        The operators are named ``layers.{i}.{kind}`` (a second one of a kind ``{kind}_2``);
-        a linear operator's kind is its `linear_kind`.  The attribute ``node`` of each is the
-        name of its ONNX node.
+        The operators have the names of `mapping.graph.build_graph` where their place in the flow
+        tells it, else ``layers.{i}.{kind}``; a second one of a name ends in ``_2``.  The
+        attribute ``node`` of each is the name of its ONNX node.
     layers : int
         Decoder layers, 0 when the graph has no attention.
     """
@@ -121,19 +172,21 @@ def assign_roles(graph: networkx.DiGraph) -> tuple[networkx.DiGraph, int]:
         if roles.kind(name) == "activation":
             roles.mlp(name)
     count = len(attentions)
+    for name in order:
+        if roles.kind(name) == "linear" and name not in roles.kinds:
+            outside = count > 0 and layers.get(name) is None
+            last = outside and "linear" not in _kinds_after(graph, name)
+            roles.kinds[name] = "lm_head" if last else _from_name(graph.nodes[name]["hint"])
+    for name in attentions:
+        roles.on_heads(name)
+    roles.hosts()
     renamed = networkx.DiGraph(name=graph.graph.get("name", ""))
     used: dict[str, int] = {}
     names: dict[str, str] = {}
     for place, name in enumerate(order):
         operator: Operator = graph.nodes[name]["operator"]
         layer = layers.get(name)
-        role = operator.kind
-        if role == "linear":
-            known = roles.kinds.get(name)
-            outside = known is None and count > 0 and layer is None
-            if outside and "linear" not in _kinds_after(graph, name):
-                known = "lm_head"
-            role = known or _from_name(graph.nodes[name]["hint"])
+        role = roles.kinds.get(name) or roles.names.get(name) or operator.kind
         new = f"layers.{layer}.{role}" if layer is not None else role
         used[new] = used.get(new, 0) + 1
         if used[new] > 1:

@@ -353,7 +353,7 @@ _RULES: dict[Callable[[Context], list[Shape]], str] = {
     "Softsign Sqrt Swish Tanh TensorScatter Trilu com.microsoft.RotaryEmbedding",
     _broadcast: "Add And BitwiseAnd BitwiseOr Div Equal Greater GreaterOrEqual Less LessOrEqual "
     "Max Mean Min Mod Mul Or Pow PRelu Sub Sum Where Xor",
-    _matmul: "FusedMatMul Gemm MatMul MatMulInteger MatMulIntegerToFloat QLinearMatMul "
+    _matmul: "FusedGemm FusedMatMul Gemm MatMul MatMulInteger MatMulIntegerToFloat QLinearMatMul "
     "DynamicQuantizeMatMul",
     _matmul_bits: "MatMulNBits",
     _transpose: "Transpose",

@@ -162,6 +162,7 @@ def infer_shapes(network: Network, allowed: str) -> Shapes:
 _RUNTIME_INPUTS = {
     "BiasGelu": 2,
     "DynamicQuantizeMatMul": 3,
+    "FusedGemm": 2,
     "FusedMatMul": 2,
     "GatherBlockQuantized": 3,
     "MatMulIntegerToFloat": 4,
