@@ -116,6 +116,6 @@ def named_after_file(given: Design | str | Path) -> Iterator[None]:
             name = load_design(given).name
         except InputError:  # the design itself is at fault: its file is named already
             raise error from None
-        if error.where != name:
+        if error.where not in (name, "design"):
             raise
         raise InputError(given, error.field, error.found, error.allowed) from None

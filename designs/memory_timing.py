@@ -147,7 +147,8 @@ def _technology(name: str) -> MemoryTechnology:
     try:
         return load_memory(name)
     except InputError as error:
-        if error.field != "dram.technology":
+        missing = error.where == name and not error.field  # a file that cannot be read
+        if error.field != "dram.technology" and not missing:
             raise
         allowed = f"{IDEAL}, {', '.join(memory_names())}, or a TOML file"
         raise InputError("design", "dram.technology", name, allowed) from None

@@ -206,9 +206,9 @@ def phase_work(graph: networkx.DiGraph, phase: Phase, all_logits: bool = False) 
     -------
     list of Work
         Routed experts are taken as balanced: ``rows * k`` choices fall on as many experts as
-        there can be (all of them when there are enough choices), each with an equal share, and
-        the weights of every active expert are read once a pass. This is the most weight traffic
-        and the least compute imbalance that routing can cause.
+        there can be (all of them when there are enough choices), each with an equal share,
+        rounded up to whole tokens, and the weights of every active expert are read once a pass.
+        This is the most weight traffic and the least compute imbalance that routing can cause.
     """
     result: list[Work] = []
     for name, operator, layers in _shared(graph):
@@ -255,9 +255,17 @@ def _attention(name: str, operator: Operator, layers: int, phase: Phase) -> list
     prefix = name.removesuffix("attention")
 
     def of_scores(suffix: str, kind: str) -> Work:
-        sizes = {"m": rows, "n": seen, "products": products}
-        name = f"{prefix}{suffix}"
-        return Work(name, kind, "vector", layers, **sizes, context=context, head_width=width)
+        return Work(
+            f"{prefix}{suffix}",
+            kind,
+            "vector",
+            layers,
+            rows,
+            seen,
+            products=products,
+            context=context,
+            head_width=width,
+        )
 
     capped = operator.softcap is not None
     return [

@@ -14,6 +14,7 @@ from mapping.program import GemmProgram
 from mapping.program_files import write_program
 from silicast.errors import FailedCheck
 from silicast.simulation import as_format, as_rtl_design, as_spec
+from sim.resources import check_device
 
 __all__ = ["MOST_TOKENS", "compile_model", "distinct_programs", "generate", "memory_map"]
 
@@ -126,7 +127,8 @@ def generate(design: Design | str | Path, directory: str | Path) -> dict:
     Raises
     ------
     InputError
-        The design is wrong, or the directory holds other files or cannot be written.
+        The design is wrong or does not fit the device it names, or the directory holds other
+        files or cannot be written.
     FailedCheck
         The Verilog read back is not that of the manifest.
     """
@@ -134,6 +136,8 @@ def generate(design: Design | str | Path, directory: str | Path) -> dict:
 
     try:
         with named_after_file(design):
-            return dict(project.generate(as_rtl_design(design), Path(directory)))
+            accelerator = as_rtl_design(design)
+            check_device(accelerator)
+            return dict(project.generate(accelerator, Path(directory)))
     except RuntimeError as error:
         raise FailedCheck(str(error)) from error

@@ -9,13 +9,24 @@ from dataclasses import dataclass
 
 from markupsafe import Markup, escape
 
-from silicast.figures import count, percent
+from silicast.figures import count, percent, words
 from sim.attribution import REASONS
 
 __all__ = ["PALETTE", "REASON_COLOURS", "Part", "bar", "colours", "reason_bar"]
 
-PALETTE = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442", "#999999")
-"""Okabe and Ito's, without black, and a grey."""
+PALETTE = (
+    "#0072B2",
+    "#E69F00",
+    "#009E73",
+    "#CC79A7",
+    "#56B4E9",
+    "#D55E00",
+    "#F0E442",
+    "#999999",
+    "#4D4D4D",
+    "#882255",
+)
+"""Okabe and Ito's, without black; two greys; and the wine of Tol's muted scheme (2021)."""
 
 REASON_COLOURS = {
     "compute": "#009E73",
@@ -51,7 +62,7 @@ class Part:
 
 
 def colours(names: Iterable[str]) -> dict[str, str]:
-    """A colour for each name, in order; they repeat after eight."""
+    """A colour for each name, in order; they repeat after ten."""
     unique = dict.fromkeys(names)
     return {name: PALETTE[index % len(PALETTE)] for index, name in enumerate(unique)}
 
@@ -123,7 +134,7 @@ def reason_bar(
     total = sum(reasons.values()) or 1
     parts = [
         Part(
-            reason.replace("_", " "),
+            words(reason),
             reasons[reason],
             REASON_COLOURS[reason],
             f"{count(reasons[reason])} cycles, {percent(reasons[reason] / total)}",

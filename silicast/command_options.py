@@ -69,10 +69,18 @@ def integer(option: str, text: str, low: int) -> int:
 
 @contextmanager
 def options(**names: str) -> Iterator[None]:
-    """Let errors about an argument of a function name the option it came from."""
+    """Let errors about an argument of a function name the option it came from.
+
+    Parameters
+    ----------
+    **names : str
+        The option of each argument, or of each field of a design that an option stands in for.
+    """
     try:
         yield
     except InputError as error:
+        if error.where == "weight format":
+            raise InputError("--weights", error.where, error.found, error.allowed) from None
         option = names.get(error.field)
         if option is None or error.where not in _FUNCTIONS:
             raise

@@ -23,7 +23,7 @@ from silicast.command_options import (
 from silicast.output import check_json_target, write_json
 from silicast.terminal import TerminalProgress
 
-__all__ = ["app", "usage_line"]
+__all__ = ["app", "finish", "usage_line"]
 
 app = typer.Typer(
     name="silicast",
@@ -35,7 +35,8 @@ app = typer.Typer(
 )
 
 
-def _finish(passed: bool) -> None:
+def finish(passed: bool) -> None:
+    """Leave with exit status 1 after a check that failed."""
     if not passed:
         raise typer.Exit(1)
 
@@ -93,14 +94,14 @@ def designs(as_json: Listed = False) -> None:
             "unit": "unit",
             "macs": "MACs",
             "weight_bits": "weight bits",
-            "frequency_hz": "Hz",
-            "dram_bytes_per_second": "DRAM B/s",
+            "frequency_hz": "clock, Hz",
+            "dram_bytes_per_second": "DRAM, B/s",
             "description": "what it is",
         },
     )
 
 
-@app.command()
+@app.command(short_help="List weight formats and the designs that take them.")
 def formats(as_json: Listed = False) -> None:
     """List the usual weight formats; any width 2..8 and group is accepted where a design
     supports it.
@@ -117,7 +118,7 @@ def formats(as_json: Listed = False) -> None:
             "group": "group",
             "asymmetric": "asymmetric",
             "bits_per_weight": "bits a weight",
-            "designs": "designs that run it",
+            "designs": "library designs that take it",
         },
     )
 
@@ -131,7 +132,7 @@ def _list(as_json: bool, title: str, rows: list[dict], columns: dict[str, str]) 
     print_rows(title, rows, columns)
 
 
-@app.command("compile")
+@app.command("compile", short_help="Write the program of a model's linear operators.")
 def compile_(
     model: Model,
     design: DesignName,
@@ -168,7 +169,7 @@ def generate(
     print(output)
 
 
-@app.command()
+@app.command(short_help="Run a random product on the RTL: every sum, every cycle.")
 def verify(
     design: DesignName,
     gemm: Annotated[
@@ -207,10 +208,10 @@ def verify(
         from silicast.report import print_verification
 
         print_verification(result)
-    _finish(result.passed)
+    finish(result.passed)
 
 
-@app.command()
+@app.command(short_help="Generate text on the RTL, every sum checked.")
 def run(
     model: Model,
     design: DesignName,
@@ -235,13 +236,19 @@ def run(
         from silicast.report import print_run
 
         print_run(result)
-    _finish(result.passed)
+    finish(result.passed)
 
 
 def usage_line(error: Any) -> str:
     """A wrong command line in one line, with what would have been accepted."""
-    message = " ".join(error.format_message().split())
+    message = " ".join(error.format_message().split()).rstrip(".")
+    context = getattr(error, "ctx", None)
     if message.startswith("No such command"):
-        names = typer.main.get_command(app).list_commands(error.ctx)  # type: ignore[attr-defined]
-        return f"{message.rstrip('.')}; allowed: {', '.join(names)}"
-    return message
+        names = typer.main.get_command(app).list_commands(context)  # type: ignore[attr-defined]
+        return f"{message}; allowed: {', '.join(names)}"
+    if message.startswith("No such option") and context is not None:
+        names = [name for parameter in context.command.params for name in parameter.opts]
+        options = [name for name in names if name.startswith("-")]
+        found = message.split(" Did you")[0].split(" (Possible")[0].rstrip(".")
+        return f"{found}; allowed: {', '.join([*options, '--help'])}"
+    return message if context is None else f"{message}; see {context.command_path} --help"

@@ -13,6 +13,7 @@ __all__ = [
     "ratio",
     "seconds",
     "significant",
+    "words",
 ]
 
 ABSENT = "\u2013"
@@ -114,3 +115,8 @@ def exact(value: object) -> str:
     if isinstance(value, float):
         return f"{value:.9g}"
     return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
+
+
+def words(key: str) -> str:
+    """A key as people write it."""
+    return {"fill_drain": "fill/drain"}.get(key, key.replace("_", " "))

@@ -24,6 +24,7 @@ from silicast.html_sections import (
     time_section,
     traffic_section,
 )
+from silicast.left_out import left_out
 from silicast.roofline import points, roofline
 from sim.attribution import REASONS
 from sim.results import ModelResult
@@ -51,6 +52,10 @@ def repeat_command(result: ModelResult) -> str:
         arguments += ["--context", str(result.context)]
     arguments += ["--batch", str(result.batch), "--weights", result.weights]
     arguments += ["--activations", result.activations]
+    arguments += [
+        "--kv-cache",
+        "fp16" if result.kv_cache_bits == 16 else f"int{result.kv_cache_bits}",
+    ]
     if result.conventions is not None:
         arguments += ["--conventions", result.conventions]
     return shlex.join([*arguments, "--html", "report.html"])
@@ -130,7 +135,7 @@ def html_report(
             facts=_facts(result),
             cards=phase_cards(result),
             reasons=[
-                (reason, reason.replace("_", " "), text, REASON_COLOURS[reason])
+                (reason, figures.words(reason), text, REASON_COLOURS[reason])
                 for reason, text in REASONS.items()
             ],
             time=time_section(result),
@@ -141,6 +146,7 @@ def html_report(
             energy=energy_section(result),
             area=area_section(result),
             resources=resource_section(result),
+            left_out=left_out(result),
             provenance=_provenance(result),
             command=command or repeat_command(result),
             versions=versions,

@@ -6,7 +6,7 @@ A figure that is not modelled is None and is shown with the reason, never as 0.
 from typing import Any
 
 from silicast.charts import REASON_COLOURS, Part, bar, colours, reason_bar
-from silicast.figures import TIMES, count, percent, quantity, significant
+from silicast.figures import TIMES, count, percent, quantity, significant, words
 from sim.attribution import REASONS
 from sim.results import ModelResult, OperatorResult, PhaseResult
 
@@ -15,6 +15,7 @@ __all__ = [
     "energy_section",
     "memory_section",
     "operator_rows",
+    "part_name",
     "resource_section",
     "time_section",
     "traffic_section",
@@ -41,10 +42,11 @@ def _of(result: ModelResult, phase: str) -> list[OperatorResult]:
     return [o for o in result.operators if o.phase == phase]
 
 
-def _words(key: str) -> str:
+def part_name(key: str) -> str:
+    """What people call a part of energy or area."""
     if key.startswith("buffer_"):
         key = f"{key.removeprefix('buffer_')} buffer"
-    return _PARTS.get(key, key.replace("_", " "))
+    return _PARTS.get(key, words(key))
 
 
 # Time -------------------------------------------------------------------------------------------
@@ -111,7 +113,7 @@ def _row(phase: PhaseResult, o: OperatorResult) -> dict[str, Any]:
         (percent(share) + line, share),
         (count(o.total_cycles), o.total_cycles),
         (o.bound, o.bound),
-        ("none" if wait is None else f"{wait.replace('_', ' ')} {percent(waiting)}", waiting),
+        ("none" if wait is None else f"{words(wait)} {percent(waiting)}", waiting),
         (percent(o.lane_occupancy), o.lane_occupancy),
         (quantity(o.total_dram_bytes, "B"), o.total_dram_bytes),
         (quantity(rate, "B/s"), rate),
@@ -169,9 +171,7 @@ def traffic_section(result: ModelResult) -> dict[str, Any]:
                 }
             )
         on_chip = "" if level in _LEVELS else " buffer"
-        rows.append(
-            {"level": _LEVELS.get(level, level.replace("_", " ") + on_chip), "cells": cells}
-        )
+        rows.append({"level": _LEVELS.get(level, words(level) + on_chip), "cells": cells})
     return {"phases": [name.capitalize() for name in phases], "rows": rows}
 
 
@@ -230,12 +230,12 @@ def energy_section(result: ModelResult) -> dict[str, Any]:
                     quantity(None if joules is None else joules / phase.tokens, "J"),
                 )
             )
-        rows.append({"name": _words(part), "colour": shades[part], "cells": cells})
+        rows.append({"name": part_name(part), "colour": shades[part], "cells": cells})
     bars = []
     for name, phase in phases.items():
         total = phase.energy_joules or 0.0
         shown = [
-            Part(_words(part), joules, shades[part], quantity(joules, "J"))
+            Part(part_name(part), joules, shades[part], quantity(joules, "J"))
             for part in names
             if (joules := (phase.energy or {}).get(part))
         ]
@@ -259,7 +259,7 @@ def area_section(result: ModelResult) -> dict[str, Any]:
     total = sum(size for size in area.values() if size is not None)
     rows = [
         {
-            "name": _words(part),
+            "name": part_name(part),
             "colour": shades[part],
             "text": "not modelled" if size is None else significant(size, 4),
             "share": percent(None if size is None or not total else size / total),
@@ -267,7 +267,7 @@ def area_section(result: ModelResult) -> dict[str, Any]:
         for part, size in area.items()
     ]
     parts = [
-        Part(_words(part), size, shades[part], f"{significant(size, 4)} mm²")
+        Part(part_name(part), size, shades[part], f"{significant(size, 4)} mm²")
         for part, size in area.items()
         if size
     ]

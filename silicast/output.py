@@ -8,13 +8,51 @@ from typing import Any
 
 from designs.errors import InputError
 
-__all__ = ["check_json_target", "write_json", "write_text"]
+__all__ = ["check_files", "check_json_target", "write_json", "write_text"]
 
-_ALLOWED = "a file that can be written, or - for standard output"
+_FILE = "a file that can be written"
+_ALLOWED = f"{_FILE}, or - for standard output"
 
 
-def check_json_target(target: str | None, option: str = "--json") -> None:
+def check_files(**targets: str | None) -> None:
+    """Refuse files that cannot be written, or that two options name; none may be ``-``.
+
+    Parameters
+    ----------
+    **targets : str or None
+        The file of each option, without its dashes.
+
+    Raises
+    ------
+    InputError
+        As `check_json_target`, or two options name one file.
+    """
+    seen: dict[Path, str] = {}
+    for name, target in targets.items():
+        option = f"--{name}"
+        if target is None:
+            continue
+        if target == "-" and name != "json":
+            raise InputError(option, "", target, _FILE)
+        check_json_target(target, option, _ALLOWED if name == "json" else _FILE)
+        if target != "-":
+            path = Path(target).resolve()
+            if path in seen and (path.is_file() or not path.exists()):
+                raise InputError(option, "", target, f"another file than {seen[path]} has")
+            seen[path] = option
+
+
+def check_json_target(target: str | None, option: str = "--json", allowed: str = _ALLOWED) -> None:
     """Refuse a target that cannot be written, before a long computation.
+
+    Parameters
+    ----------
+    target : str or None
+        A file, ``-`` for standard output, or nothing.
+    option : str
+        The option that named it.
+    allowed : str
+        What the error says is allowed.
 
     Raises
     ------
@@ -29,7 +67,7 @@ def check_json_target(target: str | None, option: str = "--json") -> None:
     except (OSError, ValueError):
         right = False
     if not right:
-        raise InputError(option, "", target, _ALLOWED)
+        raise InputError(option, "", target, allowed)
 
 
 def write_json(target: str | None, result: Any) -> None:

@@ -67,6 +67,14 @@ def as_format(weights: WeightFormat | str) -> WeightFormat:
     return weights if isinstance(weights, WeightFormat) else parse_format(weights)
 
 
+def _design_format(design: Design) -> WeightFormat:
+    """The weight format a design names itself."""
+    try:
+        return parse_format(design.formats.weights)
+    except InputError as error:
+        raise InputError(design.name, "formats.weights", error.found, error.allowed) from None
+
+
 def as_spec(model: ModelSpec | ResolvedModel | str | Path) -> ModelSpec:
     """The structure of a model, resolved when it is a name or a path."""
     if isinstance(model, ModelSpec):
@@ -171,7 +179,7 @@ def simulate(
     progress = progress or Progress()
     with named_after_file(design):
         accelerator = _with_formats(accelerator, activations, kv_cache)
-        fmt = as_format(accelerator.formats.weights if weights is None else weights)
+        fmt = _design_format(accelerator) if weights is None else as_format(weights)
         progress.stage(f"simulating {subject.name} on {accelerator.name}")
         result = simulate_model(
             subject, accelerator, fmt, prefill, decode, context, batch, progress.advance, rules

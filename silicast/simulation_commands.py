@@ -9,8 +9,8 @@ import typer
 
 from designs.errors import InputError
 from silicast.command_options import DesignName, Json, Listed, Model, choose, integer, options
-from silicast.commands import app
-from silicast.output import check_json_target, write_json, write_text
+from silicast.commands import app, finish
+from silicast.output import check_files, check_json_target, write_json, write_text
 from silicast.terminal import TerminalProgress
 
 __all__ = ["conventions", "fidelity", "memory", "resources", "simulate"]
@@ -18,13 +18,15 @@ __all__ = ["conventions", "fidelity", "memory", "resources", "simulate"]
 _PREFILL, _DECODE = 256, 20
 
 
-@app.command()
+@app.command(short_help="Simulate a model on a design: cycles, energy, reasons.")
 def simulate(
     model: Model,
     design: DesignName,
     prefill: Annotated[
         str | None,
-        typer.Option(metavar="P", help=f"Tokens of the prompt; {_PREFILL}, or 0 with --context."),
+        typer.Option(
+            metavar="P", help=f"Tokens of the prompt; default {_PREFILL}, or 0 with --context."
+        ),
     ] = None,
     decode: Annotated[
         str | None,
@@ -32,19 +34,23 @@ def simulate(
             metavar="D",
             help=(
                 "Decode passes after the prefill, whose lm_head already gives the first new "
-                f"token; {_DECODE}, or 1 with --context."
+                f"token; default {_DECODE}, or 1 with --context."
             ),
         ),
     ] = None,
     context: Annotated[
         str | None,
-        typer.Option(metavar="C", help="Tokens before the first decoded one, with --prefill 0."),
+        typer.Option(
+            metavar="C",
+            help="Tokens already in the cache before the first decode pass; without a prefill.",
+        ),
     ] = None,
     batch: Annotated[str, typer.Option(metavar="B", help="Sequences computed together.")] = "1",
     weights: Annotated[
         str | None,
         typer.Option(
-            metavar="FORMAT", help="Weight format, see `silicast formats`; the design's own."
+            metavar="FORMAT",
+            help="Weight format, see `silicast formats`; default: the design's own.",
         ),
     ] = None,
     activations: Annotated[
@@ -53,7 +59,9 @@ def simulate(
     ] = None,
     kv_cache: Annotated[
         str | None,
-        typer.Option("--kv-cache", metavar="FORMAT", help="int4, int8 or fp16; the design's own."),
+        typer.Option(
+            "--kv-cache", metavar="FORMAT", help="int4, int8 or fp16; default: the design's own."
+        ),
     ] = None,
     all_logits: Annotated[
         bool,
@@ -74,10 +82,7 @@ def simulate(
     ] = None,
 ) -> None:
     """Simulate a model on a design: cycles, traffic, energy, and the reason of every cycle."""
-    for option, target in (("--json", json), ("--trace", trace), ("--html", html)):
-        check_json_target(target, option)
-        if target == "-" and option != "--json":
-            raise InputError(option, "", target, "a file that can be written")
+    check_files(json=json, trace=trace, html=html)
     from silicast.simulation import simulate as simulate_on
 
     if prefill is None:
@@ -92,6 +97,7 @@ def simulate(
     )
     names = {name: f"--{name}" for name in ("prefill", "decode", "context", "batch")}
     names |= {"activations": "--activations", "kv_cache": "--kv-cache"}
+    names |= {"--conventions": "--conventions"}
     with TerminalProgress() as progress, options(**names):
         result = simulate_on(
             model,
@@ -116,7 +122,7 @@ def simulate(
         print_simulation(result)
 
 
-@app.command()
+@app.command(short_help="List publications whose counting can be reproduced.")
 def conventions(as_json: Listed = False) -> None:
     """List the publications whose way of counting `simulate --conventions` knows."""
     from silicast.listing import conventions as list_all
@@ -125,10 +131,9 @@ def conventions(as_json: Listed = False) -> None:
     if as_json:
         write_json("-", rows)
         return
-    from silicast.report import print_rows
+    from silicast.report import print_paragraphs
 
-    columns = {"name": "name", "switches": "switches", "description": "whose counting"}
-    print_rows("conventions", rows, columns)
+    print_paragraphs(rows, "name", "description", "switches")
 
 
 def _fraction(option: str, text: str) -> float:
@@ -141,7 +146,7 @@ def _fraction(option: str, text: str) -> float:
     return value
 
 
-@app.command()
+@app.command(short_help="Run access patterns on one DRAM channel.")
 def memory(
     technology: Annotated[
         str,
@@ -156,12 +161,15 @@ def memory(
         typer.Option(metavar="P", help="sequential, strided or random; default all three."),
     ] = None,
     stride: Annotated[
-        str | None, typer.Option(metavar="BYTES", help="Of strided requests; 4096.")
+        str | None,
+        typer.Option(metavar="BYTES", help="Distance of strided requests; default 4096."),
     ] = None,
     requests: Annotated[str, typer.Option(metavar="N", help="Requests a pattern.")] = "100000",
     request_bytes: Annotated[
         str | None,
-        typer.Option("--request-bytes", metavar="BYTES", help="Of a request; one burst."),
+        typer.Option(
+            "--request-bytes", metavar="BYTES", help="Size of a request; default one burst."
+        ),
     ] = None,
     mapping: Annotated[
         str | None,
@@ -172,9 +180,13 @@ def memory(
     ] = None,
     queue: Annotated[
         str | None,
-        typer.Option("--queue-depth", metavar="N", help="Requests the controller holds."),
+        typer.Option(
+            "--queue-depth", metavar="N", help="Requests the controller holds; default the file's."
+        ),
     ] = None,
-    ranks: Annotated[str | None, typer.Option(metavar="N", help="Ranks on the channel.")] = None,
+    ranks: Annotated[
+        str | None, typer.Option(metavar="N", help="Ranks on the channel; default the file's.")
+    ] = None,
     writes: Annotated[
         str, typer.Option(metavar="F", help="Part of the requests that write, 0 to 1.")
     ] = "0",
@@ -189,6 +201,7 @@ def memory(
     from silicast.memory_patterns import memory_efficiency
 
     names = {
+        "dram.technology": "TECHNOLOGY",
         "stride_bytes": "--stride",
         "requests": "--requests",
         "request_bytes": "--request-bytes",
@@ -220,7 +233,8 @@ def memory(
 
         columns = {
             "pattern": "pattern",
-            "stride_bytes": "stride",
+            "stride_bytes": "stride, B",
+            "request_bytes": "request, B",
             "efficiency": "of the peak",
             "bandwidth_bytes_per_second": "B/s",
             "row_hit_rate": "row hits",
@@ -228,10 +242,11 @@ def memory(
             "refreshes": "refreshes",
             "average_latency_ns": "ns a request",
         }
-        print_rows(f"one channel of {technology}", rows, columns)
+        shown = [row | {"stride_bytes": row["stride_bytes"] or None} for row in rows]
+        print_rows(f"one channel of {technology}", shown, columns)
 
 
-@app.command()
+@app.command(short_help="Show silicon area, or whether a design fits FPGAs.")
 def resources(
     design: DesignName,
     device: Annotated[
@@ -245,14 +260,17 @@ def resources(
     from silicast.silicon import print_resources
     from silicast.silicon import resources as resources_of
 
-    with named_after_file(design):
+    names = {} if device is None else {"silicon.device": "--device"}
+    with named_after_file(design), options(**names):
         found = resources_of(design, device)
     write_json(json, found)
     if json != "-":
         print_resources(found)
+    # one device is a question with an answer; a list of devices is not
+    finish(len(found["devices"]) > 1 or all(one["fits"] for one in found["devices"]))
 
 
-@app.command()
+@app.command(short_help="Write published figures beside ours, with reasons.")
 def fidelity(
     output: Annotated[
         str | None,

@@ -9,26 +9,45 @@ from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
-__all__ = ["make_table", "scaled", "show", "standard_output", "words"]
+from silicast.figures import significant, words
+
+__all__ = ["make_table", "part", "scaled", "show", "standard_output", "words"]
 
 _WIDEST = 10_000
 _NARROWEST_PROSE = 24
-_PREFIXES = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
+_PREFIXES = (
+    (1e12, "T"),
+    (1e9, "G"),
+    (1e6, "M"),
+    (1e3, "k"),
+    (1.0, ""),
+    (1e-3, "m"),
+    (1e-6, "u"),
+    (1e-9, "n"),
+    (1e-12, "p"),
+)
 
 
 def scaled(value: float | None, unit: str = "") -> str:
     """A figure with an SI prefix, e.g. ``1.62 G``."""
     if value is None:
         return "-"
+    if value == 0:
+        return f"0 {unit}".strip()
+    rounded = abs(float(f"{value:.2e}"))  # 999.9 M becomes 1.00 G
     for size, prefix in _PREFIXES:
-        if abs(value) >= size:
-            return f"{value / size:.3g} {prefix}{unit}"
+        if rounded >= size * (1 - 1e-12):
+            return f"{significant(value / size, 3)} {prefix}{unit}".strip()
     return f"{value:.3g} {unit}".strip()
 
 
-def words(key: str) -> str:
-    """A key as people write it."""
-    return key.replace("_", " ")
+def part(value: float | None) -> str:
+    """A part of 1, e.g. ``97.3%``; what is not 0 never looks like 0, nor what is not 1 like 1."""
+    if value is None:
+        return "-"
+    if 0 < value < 0.0005:
+        return "<0.1%"
+    return ">99.9%" if 0.9995 <= value < 1 else f"{value:.1%}"
 
 
 def standard_output() -> Console:
@@ -48,13 +67,45 @@ def make_table(title: str, columns: Iterable[str], text_columns: int = 1) -> Tab
     return table
 
 
-def show(console: Console, table: Table, prose: int | None = None) -> None:
-    """A table of which no figure is ever cut: only column ``prose`` is wrapped to fit.
+def _drop(table: Table, header: str) -> None:
+    """Take a column out of a table."""
+    table.columns = [c for c in table.columns if str(c.header).replace("\n", " ") != header]
+    for index, column in enumerate(table.columns):
+        column._index = index
+
+
+def show(
+    console: Console, table: Table, prose: int | None = None, spare: Iterable[str] = ()
+) -> list[str]:
+    """A table of which no figure is ever cut.
 
     A terminal that is still too narrow wraps the lines itself.
+
+    Parameters
+    ----------
+    console : Console
+        As `standard_output` gives it.
+    table : Table
+        Printed, and changed to fit.
+    prose : int, optional
+        The column that is wrapped to fit.
+    spare : iterable of str
+        Headers of columns a narrow terminal does without, the first ones first.
+
+    Returns
+    -------
+    list of str
+        Headers of those that were left out.
     """
     wide = console.options.update(width=_WIDEST)
     width = Measurement.get(console, wide, table).maximum
+    dropped: list[str] = []
+    for header in spare:
+        if width <= console.width or not sys.stdout.isatty():
+            break
+        _drop(table, header)
+        dropped.append(header)
+        width = Measurement.get(console, wide, table).maximum
     if prose is not None and width > console.width:
         column = table.columns[prose]
         longest = max(cell_len(str(cell)) for cell in column.cells)
@@ -62,3 +113,4 @@ def show(console: Console, table: Table, prose: int | None = None) -> None:
         column.width = max(_NARROWEST_PROSE, longest - (width - console.width))
         width = Measurement.get(console, wide, table).maximum
     Console(width=max(width, console.width), highlight=False).print(table)
+    return dropped

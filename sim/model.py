@@ -58,6 +58,11 @@ _ALWAYS = {
     "overlap between operators": "an operator starts when the one before it has ended",
     "host time": "starting programs and handing over tokens are not counted",
 }
+_WITH_VECTORS = {
+    "quantising activations": "the operator before a product rounds its results to what the unit "
+    "reads, at no further cost",
+    "vectors of norms": "their bytes are not read",
+}
 _ON_HOST = {
     "embedding lookup": "run on the host",
     "attention": "scores, softmax and values run on the host: the design has no [vector] table; "
@@ -93,6 +98,19 @@ def not_modelled(design: Design, rules: Conventions) -> dict[str, str]:
         result["norms, softmax, RoPE, element-wise operators, embedding, cache append"] = why
     elif design.vector is None:
         result |= _ON_HOST
+    else:
+        result |= _WITH_VECTORS
+        if not design.unit.simulated_only:
+            result["sums of attention"] = (
+                "scores and values leave the unit as FP16, scaled on the way; only linear layers "
+                "take a pass to requantise"
+            )
+    unit, cache = design.unit, design.formats.kv_cache_bits
+    if unit.simulated_only and cache > max(unit.weight_bits):
+        result["multiplying the cache"] = (
+            f"cached values of {cache} bits take {unit.beats(cache)} cycles a step like a code, "
+            f"although the elements are known to take up to {max(unit.weight_bits)} bits"
+        )
     result |= _ALWAYS
     return result
 
@@ -152,14 +170,12 @@ def simulate_model(
     fit = check_device(design)
     graph = _graph(model) if isinstance(model, ModelSpec) else model.graph
     start = prefill if context is None else context
-    works = {
-        phase.name: _works(graph, design, phase, rules)
-        for phase in _phases(prefill, decode, start, batch, rules)
-    }
     phases = {phase.name: phase for phase in _phases(prefill, decode, start, batch, rules)}
+    works = {name: _works(graph, design, phase, rules) for name, phase in phases.items()}
     last = list(works.values())[-1]
     check_groups(fmt, last, model.name)
-    memory = footprint(design, fmt, last, start + decode, model.name, _table_elements(model, last))
+    tables = _table_elements(model, last)
+    memory = footprint(design, fmt, list(works.values()), start + decode, model.name, tables)
     setting = Setting(design, fmt, rules, memory)
     energy_rules = setting.energy_rules
     results: dict[str, PhaseResult] = {}

@@ -108,7 +108,8 @@ def with_requantisation(design: Design, works: list[Work]) -> list[Work]:
     for work in works:
         result.append(work)
         if work.engine == "matrix" and work.context is None:
-            name, rows = f"{work.name}_requantise", work.m * work.products
+            assert work.macs is not None
+            name, rows = f"{work.name}_requantise", int(work.macs[0]) // (work.n * work.k)
             result.append(Work(name, "requantise", "vector", work.layers, rows, work.n))
     return result
 
@@ -117,7 +118,7 @@ def _cost(setting: Setting, phase: Phase, work: Work) -> Cost:
     """One execution on one core."""
     design, fmt, rules = setting.design, setting.fmt, setting.rules
     if work.engine != "matrix":
-        return vector_cost(design, rules, phase, work)
+        return vector_cost(design, rules, work)
     if work.context is not None:
         return attention_cost(design, rules, phase, work, fmt)
     if design.unit.simulated_only:
@@ -141,7 +142,8 @@ def _compulsory(setting: Setting, work: Work, passes: int) -> int:
         everything = int(work.context.past[0]) + work.context.tokens
         return everything * row * work.products * work.layers
     if work.kind == "kv_append":
-        return work.m * work.n * design.formats.kv_cache_bits // 8 * work.layers * passes
+        values = work.m * work.n * work.products
+        return values * design.formats.kv_cache_bits // 8 * work.layers * passes
     return 0
 
 
@@ -172,8 +174,8 @@ def phase_results(
         if work.engine == "matrix" and work.context is None and setting.memory.missing:
             each = stored_weight_bytes(design, setting.fmt, part.n, part.k)
             weight_bytes = each * part.products
-        cost = exchanged(design, part, cost)
-        cost = with_flash(design, cost, weight_bytes, setting.memory.missing)
+        cost = exchanged(design, work, part, used, cost)
+        cost = with_flash(design, setting.rules, cost, weight_bytes, setting.memory.missing, used)
         operator, activity = _operator(setting, phase, work, cost, used)
         found.append(operator)
         activities.append(activity)
@@ -183,6 +185,12 @@ def phase_results(
     return found, _phase(setting, phase, found, everything), everything
 
 
+def _beats(setting: Setting, cached: bool) -> int:
+    """Beats of a step with weights, or with cached keys and values."""
+    formats, fmt = setting.design.formats, setting.fmt
+    return setting.design.unit.beats(formats.kv_cache_bits if cached else fmt.mean_bits)
+
+
 def _operator(
     setting: Setting, phase: Phase, work: Work, cost: Cost, used: int
 ) -> tuple[OperatorResult, Activity]:
@@ -190,13 +198,12 @@ def _operator(
     # Passes that cost the same are one entry.
     times = work.layers * (1 if len(cost.cycles) == phase.passes else phase.passes)
     count = work.layers * phase.passes
-    cores = used if work.engine == "matrix" else design.cores.count
 
     def summed(values: np.ndarray) -> int:
         return int(values.sum()) * times
 
     cycles = summed(cost.cycles)
-    read, written = summed(cost.read_bytes) * cores, summed(cost.write_bytes) * cores
+    read, written = summed(cost.read_bytes) * used, summed(cost.write_bytes) * used
     reasons = {reason: summed(cost.reasons[reason]) for reason in REASONS}
     compute, memory = summed(cost.compute_cycles), summed(cost.memory_cycles)
     macs = (
@@ -205,13 +212,13 @@ def _operator(
         else int(work.macs.sum())
         * (work.layers * (1 if len(work.macs) == phase.passes else phase.passes))
     )
-    activity = cost.activity.summed().times(times * cores)
+    activity = cost.activity.summed().times(times * used)
     activity = replace(activity, macs=float(macs))
     seconds = cycles / design.clock.frequency_hz
     counted = energy(design, activity, seconds, setting.energy_rules)
     joules = None if isinstance(counted, NotModelled) else counted
-    bits = design.formats.kv_cache_bits if work.context is not None else setting.fmt.mean_bits
-    lanes = compute * design.unit.macs * design.cores.count / design.unit.beats(bits)
+    beats = _beats(setting, work.context is not None) if work.engine == "matrix" else 1
+    lanes = compute * design.unit.macs * design.cores.count / beats
     linear = work.engine == "matrix" and work.context is None
     context = None
     if work.context is not None:
@@ -261,15 +268,14 @@ def _phase(
     cycles = sum(o.total_cycles for o in found)
     seconds = cycles / design.clock.frequency_hz
     tokens = phase.rows * phase.passes if found else 0
-    macs = sum(o.macs for o in found)
     lanes = design.unit.macs * design.cores.count
-    peak = cycles * lanes / design.unit.beats(setting.fmt.mean_bits)
-    parts: dict[str, float] | None = None
-    if all(o.energy is not None for o in found):
-        parts = {}
+    needed = sum(o.macs * _beats(setting, o.context is not None) for o in found if o.macs)
+    nothing = energy(design, Activity(), 0.0, setting.energy_rules)
+    parts = None if isinstance(nothing, NotModelled) else nothing
+    if parts is not None:
         for operator in found:
             for part, joules in (operator.energy or {}).items():
-                parts[part] = parts.get(part, 0.0) + joules
+                parts[part] += joules
     return PhaseResult(
         tokens=tokens,
         passes=phase.passes if found else 0,
@@ -278,7 +284,7 @@ def _phase(
         tokens_per_second=tokens / seconds if cycles else None,
         dram_bytes=sum(o.total_dram_bytes for o in found),
         energy_joules=None if parts is None else sum(parts.values()),
-        utilization=macs / peak if cycles else None,
+        utilization=needed / (cycles * lanes) if cycles else None,
         reasons={reason: sum(o.total_reasons[reason] for o in found) for reason in REASONS},
         energy=parts,
         traffic=_traffic(activity, found),

@@ -24,7 +24,8 @@ class OperatorResult:
         Tokens, output features and reduction elements of one product (``k`` is 1 for operators of
         the vector engine). Where the context grows, the positions are those of the last pass.
     products : int
-        Independent products of one execution: key-value heads of all sequences, or experts.
+        Independent products of one execution: key-value heads of all sequences, or experts. The
+        ``m`` rows of softmax, of softcap of scores and of ``kv_append`` are those of one of them.
     layers : int
         Layers that share the size.
     count : int
@@ -112,7 +113,8 @@ class PhaseResult:
     energy_joules : float or None
         Sum of ``energy``; None where the design names no process.
     utilization : float or None
-        Multiply-accumulates of the model over what the unit could do in ``cycles``.
+        Multiply-accumulates of the model, each with the beats its weight or cached value takes,
+        over what all lanes of all cores could do in ``cycles``; 0 to 1.
     reasons : mapping of str to int
         Cycles by reason (`sim.attribution.REASONS`); they sum to ``cycles``.
     energy : mapping of str to float or None
@@ -180,11 +182,12 @@ class ModelResult:
     operators : tuple of OperatorResult
         In execution order, prefill first.
     weight_bytes, kv_cache_bytes : int
-        Stored weights and scales, padding included; cached keys and values at the end.
+        Stored weights and scales, padding included; cached keys and values at the end. Embedding
+        tables and activations need memory, too (`sim.footprint`).
     memory_bytes : int
         Capacity of the design's DRAM, all cores.
     fits_memory : bool
-        Whether both fit; False only where a flash level holds the rest of the weights.
+        Whether everything fits; False only where a flash level holds the rest of the weights.
     area_mm2 : mapping of str to float or None
         Silicon area by part; None where the design names no process.
     resources : mapping of str to mapping or None

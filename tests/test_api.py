@@ -232,7 +232,7 @@ def test_verify_sees_a_wrong_sum_and_wrong_cycles(monkeypatch):
 
     cost = silicast.verification.simulate_gemm(TINY, GemmShape(2, 9, 16), parse_format("int8"))
     slow = dataclasses.replace(cost, cycles=cost.cycles + cycle_limit(cost.cycles) + 1)
-    monkeypatch.setattr(silicast.verification, "simulate_gemm", lambda *_: slow)
+    monkeypatch.setattr(silicast.verification, "simulate_gemm", lambda *_, **__: slow)
     result = silicast.verify(TINY, 2, 9, 16)
     assert result.mismatched_outputs == 0
     assert not result.cycles_ok

@@ -166,6 +166,22 @@ def test_the_verdict_follows_the_figures(result: ModelResult) -> None:
     stalled = replace(fast, phases={**result.phases, "decode": idle})
     assert "No single limit" in verdict(stalled)
     assert "(store)" in verdict(stalled)
+    weights = dict.fromkeys(REASONS, 0) | {"compute": 1, "weight_load": phase.cycles - 1}
+    traffic = {**phase.traffic, "flash_read": 3_000_000 * phase.passes}
+    starved = replace(idle, reasons=weights, traffic=traffic)
+    said = verdict(replace(fast, phases={**result.phases, "decode": starved}))
+    assert "Limited by flash: 3.00\u202fMB" in said
+    assert verdict(
+        replace(fast, phases={**result.phases, "decode": replace(idle, reasons=weights)})
+    )
+    # a publication that counts without refresh exceeds what is sustained, but not the peak
+    roof = replace(result.roof, sustained_bytes_per_second=used / 2, dram_bytes_per_second=used)
+    counted = replace(result, roof=roof, conventions="bitmod-hpca25")
+    assert "100.0\u202f% of the peak bandwidth" in verdict(counted)
+    sustained = replace(roof, sustained_bytes_per_second=used)
+    assert roofline_seconds(counted, "decode") == pytest.approx(
+        roofline_seconds(replace(result, roof=sustained), "decode")
+    )
 
 
 def test_the_table_has_every_operator_and_sorts_by_numbers(result: ModelResult, page: str) -> None:
@@ -335,7 +351,7 @@ def test_the_page_says_how_to_repeat_it(result: ModelResult, page: str) -> None:
     command = repeat_command(result)
     assert command == (
         "silicast simulate made-model dense-int8-tiny --prefill 8 --decode 5 --batch 1 "
-        "--weights int4_g128 --activations int8 --html report.html"
+        "--weights int4_g128 --activations int8 --kv-cache int8 --html report.html"
     )
     assert command in page
     with_rules = replace(result, conventions="bitmod-hpca25", prefill=0, context=256)

@@ -14,7 +14,9 @@ from mapping.formats import parse_format
 from mapping.workload import Context, Work, decode_phase, prefill_phase
 from sim.conventions import PHYSICAL, load_conventions
 from sim.cost.attention import attention_cost, scores_spill
+from sim.cost.memory import stream_of
 from sim.cost.product import linear_cost
+from sim.cost.vector import vector_cost
 
 BITMOD, FP16 = load_design("bitmod-28nm"), load_design("fp16-28nm")
 FP4 = parse_format("bitmod_fp4_g128")
@@ -31,7 +33,7 @@ def attention(kind, context, sharing, width, groups, design=BITMOD, rules=PHYSIC
     rows = sharing * context.tokens
     sizes = (rows, seen, width) if kind == "attention_scores" else (rows, width, seen)
     macs = context.pairs() * sharing * groups * width
-    work = Work("a", kind, "matrix", 1, *sizes, groups, macs, context=context)
+    work = Work("a", kind, "matrix", 1, *sizes, groups, macs, context=context, head_width=width)
     phase = prefill_phase(context.tokens, 1) if context.tokens > 1 else decode_phase(1, 1, 9)
     return attention_cost(design, rules, phase, work, FP4)
 
@@ -41,7 +43,9 @@ def attention(kind, context, sharing, width, groups, design=BITMOD, rules=PHYSIC
 def test_a_linear_layer_takes_its_tiles(m, n, k):
     cost = linear(m, n, k)
     best = min(-(-m // c) * -(-n // r) * -(-k // 4) for c, r in BITMOD.unit.shapes)
-    assert cost.compute_cycles[0] == 2 * best  # two terms a 4-bit code
+    assert cost.compute_cycles[0] >= 2 * best  # two terms a 4-bit code
+    if 2 * m * k <= 262144 or n * (k * 4 + k // 128 * 10 + 32) // 8 <= 262144:
+        assert cost.compute_cycles[0] == 2 * best
     assert sum(v[0] for v in cost.reasons.values()) == cost.cycles[0]
     # no element computes more than 4 products in 2 cycles, no bus moves more than a line a cycle
     assert cost.cycles[0] >= 2 * m * n * k / BITMOD.unit.macs
@@ -170,3 +174,155 @@ def test_experts_do_not_share_buffers():
     one = linear(4, 512, 1024)
     assert cost.read_bytes[0] == 8 * one.read_bytes[0]
     assert cost.compute_cycles[0] == 8 * one.compute_cycles[0]
+
+
+def larger(design, part, field):
+    """The design with twice of something."""
+    whole = getattr(design, part)
+    twice = dataclasses.replace(whole, **{field: 2 * getattr(whole, field)})
+    return dataclasses.replace(design, **{part: twice})
+
+
+ONE_SHAPE = dataclasses.replace(
+    BITMOD, unit=dataclasses.replace(BITMOD.unit, decode_lanes_m=0, decode_lanes_n=0)
+)
+MORE = (
+    ("dram", "channels"),
+    ("unit", "lanes_m"),
+    ("unit", "lanes_n"),
+    ("unit", "lanes_k"),
+    ("buffers", "activation_bytes"),
+    ("buffers", "weight_bytes"),
+)
+
+
+@settings(deadline=None, max_examples=150)
+@given(
+    more=st.sampled_from(MORE),
+    m=st.integers(1, 300),
+    n=st.integers(1, 3000),
+    k=st.integers(1, 90).map(lambda g: 128 * g),
+    shrink=st.sampled_from([1, 16, 64, 1024]),
+)
+def test_more_hardware_is_never_slower_at_linear_layers(more, m, n, k, shrink):
+    sizes = {f"{b}_bytes": 524288 // shrink for b in ("activation", "weight")}
+    buffers = dataclasses.replace(ONE_SHAPE.buffers, **sizes)
+    design = dataclasses.replace(ONE_SHAPE, buffers=buffers)
+    few, many = linear(m, n, k, design), linear(m, n, k, larger(design, *more))
+    # more lanes wait for a longer first step where they were not the bound
+    first = 64 * 8 * 4 // 32 + 8 if more[0] == "unit" else 0
+    assert many.cycles[0] <= few.cycles[0] + first
+
+
+def whole_attention(context, sharing, design, rules=PHYSICAL):
+    """Scores, softmax and values of three heads: cycles and bytes of all of them."""
+    softmax = Work(
+        "s", "softmax", "vector", 1, sharing * context.tokens, int(context.widest()[-1]), 1, 3
+    )
+    softmax = dataclasses.replace(softmax, context=context, head_width=128)
+    kinds = ("attention_scores", "attention_values")
+    costs = [attention(kind, context, sharing, 128, 3, design, rules) for kind in kinds]
+    costs.append(vector_cost(design, rules, softmax))
+    return (
+        sum(cost.cycles for cost in costs),
+        sum(cost.read_bytes + cost.write_bytes for cost in costs),
+    )
+
+
+@settings(deadline=None, max_examples=150)
+@given(
+    more=st.sampled_from(MORE),
+    past=st.integers(0, 3000),
+    tokens=st.integers(1, 300),
+    sharing=st.sampled_from([1, 4, 7]),
+    window=st.one_of(st.none(), st.integers(1, 400)),
+    shrink=st.sampled_from([1, 16, 64, 1024]),
+)
+def test_more_hardware_is_never_slower_at_attention(more, past, tokens, sharing, window, shrink):
+    sizes = {f"{b}_bytes": 524288 // shrink for b in ("activation", "weight")}
+    buffers = dataclasses.replace(ONE_SHAPE.buffers, **sizes)
+    design = dataclasses.replace(ONE_SHAPE, buffers=buffers)
+    context = Context(np.array([past if tokens == 1 else 0]), tokens, window)
+    few, few_bytes = whole_attention(context, sharing, design)
+    many, many_bytes = whole_attention(context, sharing, larger(design, *more))
+    first = 2 * (64 * 8 * 4 // 32 + 8) if more[0] == "unit" else 0
+    # whether scores go to DRAM is decided by bytes, not by cycles
+    assert many[0] <= 1.01 * few[0] + first
+    assert many_bytes[0] <= few_bytes[0]
+    assert few[0] >= few_bytes[0] / design.line_bytes
+    assert few[0] * design.unit.macs >= 2 * 4 * int(context.pairs()[0]) * sharing * 3 * 128
+
+
+def test_scores_take_the_way_that_moves_less():
+    always = dataclasses.replace(PHYSICAL, name="through DRAM", scores_on_chip=False)
+    for tokens, cheaper in ((1000, "chip"), (32768, "dram")):
+        context = Context(np.array([0]), tokens)
+        chosen, dram = (whole_attention(context, 4, BITMOD, r)[1][0] for r in (PHYSICAL, always))
+        assert (chosen < dram) if cheaper == "chip" else (chosen == dram)
+
+
+def test_passes_that_spill_do_not_change_those_that_do_not():
+    buffers = dataclasses.replace(BITMOD.buffers, activation_bytes=4096, weight_bytes=65536)
+    design = dataclasses.replace(BITMOD, buffers=buffers)
+    past = np.array([100, 1022, 1023, 1024, 3000])  # a row of 1024 scores is half of the buffer
+    cycles, moved = whole_attention(Context(past, 1), 4, design)
+    alone = [whole_attention(Context(past[i : i + 1], 1), 4, design) for i in range(len(past))]
+    assert cycles.tolist() == [int(found[0][0]) for found in alone]
+    assert moved.tolist() == [int(found[1][0]) for found in alone]
+
+
+def test_only_scores_that_are_computed_are_written():
+    rules = dataclasses.replace(PHYSICAL, name="through DRAM", scores_on_chip=False)
+    cost = attention("attention_scores", Context(np.array([0]), 100), 4, 128, 3, rules=rules)
+    assert cost.write_bytes[0] == 2 * 3 * 4 * 100 * 101 // 2
+
+
+def test_one_token_reads_each_weight_once():
+    buffers = dataclasses.replace(BITMOD.buffers, activation_bytes=16384, weight_bytes=16384)
+    cost = linear(1, 4096, 11008, design=dataclasses.replace(BITMOD, buffers=buffers))
+    weights = 4096 * -(-(11008 * 4 + 86 * 10 + 32) // 8)
+    # 22016 bytes of the token do not fit: they are read again for each tile of 64 features
+    assert cost.read_bytes[0] == weights + 4096 // 64 * 22016
+
+
+def test_streams_of_any_length_are_counted():
+    stream = stream_of(BITMOD, PHYSICAL)
+    lines = 10**15
+    rate = (stream.beat / stream.sustained).limit_denominator(1 << 16)
+    found = int(stream.cycles(np.array([lines * stream.line_bytes]))[0])
+    assert found == -(-lines * rate.numerator // rate.denominator)
+    for count in range(1, 2000, 7):
+        found = int(stream.cycles(np.array([count * stream.line_bytes]))[0])
+        assert found == -(-count * rate.numerator // rate.denominator)
+
+
+@pytest.mark.parametrize(
+    ("m", "n", "k"), [(256, 4096, 11008), (250, 4096, 4096), (77, 1500, 20480)]
+)
+@pytest.mark.parametrize("design", [ONE_SHAPE, FP16], ids=["bitmod", "fp16"])
+def test_compute_and_traffic_follow_one_loop_order(design, m, n, k):
+    fmt = parse_format(design.formats.weights)
+    unit, stream = design.unit, stream_of(design, PHYSICAL)
+    cost = linear(m, n, k, design, fmt)
+    weight, token = -(-(k * 4 + k // 128 * 10 + 32) // 8), 2 * k
+    if design is FP16:
+        weight = 2 * k
+    room = 262144
+    steps = -(-k // unit.lanes_k) * unit.beats(fmt.mean_bits)
+    best = None
+    for columns, rows in unit.shapes:
+
+        def tiles(size, piece, lanes):
+            return sum(-(-min(piece, size - at) // lanes) for at in range(0, size, piece))
+
+        plain = tiles(m, m, columns), tiles(n, n, rows)
+        ways = [(plain[0], plain[1], plain[0] * plain[1])]  # nothing stays
+        for kept in range(1, min(m, room // token) + 1):  # so many tokens stay
+            ways.append((-(-m // kept), 1, tiles(m, kept, columns) * plain[1]))
+        for kept in range(1, min(n, room // weight) + 1):  # so many features stay
+            ways.append((1, -(-n // kept), plain[0] * tiles(n, kept, rows)))
+        for weights, inputs, count in ways:
+            moved = weights * n * weight + inputs * m * token
+            time = max(count * steps, int(stream.cycles(moved, 2 * m * n)))
+            best = time if best is None else min(best, time)
+    assert max(cost.compute_cycles[0], cost.memory_cycles[0]) == best

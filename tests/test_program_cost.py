@@ -1,10 +1,14 @@
 """Costs of large programs, continued from shorter ones, against their whole simulation."""
 
+import dataclasses
+
 import pytest
 
 import sim.cost.program
 from designs.files import load_design
 from mapping.formats import parse_format
+from mapping.isa import Opcode
+from mapping.program import compile_gemm
 from mapping.tiling import GemmShape
 from sim.cost.program import program_cost, simulate_gemm
 
@@ -73,3 +77,19 @@ def test_buffer_accesses_follow_the_steps():
     assert uses["weight"].reads == uses["activation"].reads == steps
     assert uses["weight"].writes * uses["weight"].port_bits / 8 >= 64 * 256
     assert uses["output"].writes == 2 * 2  # tiles of 2 tokens x 32 features
+
+
+def test_scales_and_partial_sums_are_read_and_written():
+    small = dataclasses.replace(
+        DESIGN, buffers=dataclasses.replace(DESIGN.buffers, weight_bytes=65536)
+    )
+    shape, fmt = GemmShape(6, 96, 4096), parse_format("int8_g128")
+    program = compile_gemm(small, shape, fmt)
+    resumed = [i for i in program.instructions if i.opcode is Opcode.MATMUL and i.accumulate]
+    uses = {use.buffer: use for use in program_cost(small, shape, fmt, 1).activity.srams}
+    assert resumed
+    assert uses["partial"].reads == sum(i.m_tiles * i.n_tiles for i in resumed)
+    assert uses["partial"].writes == uses["partial"].reads
+    assert uses["scale"].reads == 3 * 3 * 4096 // 128
+    whole = {use.buffer: use for use in program_cost(DESIGN, shape, fmt, 1).activity.srams}
+    assert whole["partial"].reads == 0

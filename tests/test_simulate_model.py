@@ -126,7 +126,20 @@ def test_what_the_host_does_is_named():
     for part in ("embedding lookup", "attention", "KV cache", "sampling", "biases"):
         assert part in left_out
     assert left_out.items() <= simulate().not_modelled.items()
-    assert "attention" not in not_modelled(load_design("dense-int8"), PHYSICAL)
+    with_vectors = not_modelled(load_design("dense-int8"), PHYSICAL)
+    assert "attention" not in with_vectors
+    assert "quantising activations" in with_vectors
+    assert "multiplying the cache" not in with_vectors
+    # elements of 4-bit weights beside a cache of 8 bits
+    assert "4 bits" in not_modelled(load_design("flexllm-u280"), PHYSICAL)["multiplying the cache"]
+
+
+def test_an_empty_phase_has_joules_only_where_there_are_figures():
+    for design, known in (("dense-int8", True), ("flexllm-u280", False)):
+        result = silicast.simulate("llama3.2-1b", design, 0, 1)
+        assert (result.phases["prefill"].energy_joules == 0.0) == known
+        for phase in result.phases.values():
+            assert isinstance(phase.energy_joules, float) == known
 
 
 def test_a_model_larger_than_the_memory_is_refused_by_how_much():

@@ -5,6 +5,7 @@ from functools import cache
 
 import pytest
 
+from designs.errors import InputError
 from designs.files import library_names, load_design
 from designs.parts import Cores, Flash
 from mapping.formats import parse_format
@@ -41,7 +42,11 @@ def check(design, result):
         assert o.dram_bytes * o.count == pytest.approx(o.total_dram_bytes)
         assert o.read_bytes + o.write_bytes == o.total_dram_bytes
         assert o.total_dram_bytes >= o.compulsory_bytes, o.name
-        assert o.total_cycles * lanes >= o.macs, o.name
+        bits = design.formats.kv_cache_bits if o.context else parse_format(result.weights).mean_bits
+        beats = design.unit.beats(bits) if o.macs else 1
+        assert o.total_cycles * lanes >= o.macs * beats, o.name
+        roof = result.roof.dram_bytes_per_second * o.total_cycles / design.clock.frequency_hz
+        assert o.total_dram_bytes <= roof * (1 + 1e-3), o.name
         if o.energy is not None:
             assert min(o.energy.values()) >= 0
             assert o.energy_joules == pytest.approx(sum(o.energy.values()))
@@ -91,6 +96,62 @@ def test_cores_share_the_work_and_meet():
     assert all(o.simulated_only for o in four.operators)
 
 
+def test_cores_receive_what_the_others_computed_and_no_more():
+    spec = resolve_model("llama3-8b").spec
+    one = load_design("bitmod-28nm")
+    cores = Cores(count=4, barrier_cycles=0, link_bytes_per_second=10**9)
+    design, four = simulate("llama3-8b", dataclasses.replace(one, cores=cores), prefill=0, decode=1)
+    check(design, four)
+    found = {o.kind: o for o in four.operators}
+    # each core lacks three quarters of an output, FP16, at one byte a cycle
+    assert found["down"].reasons["dependency"] == spec.hidden * 3 // 4 * 2
+    assert found["lm_head"].reasons["dependency"] == spec.vocab * 3 // 4 * 2
+    outputs = {"q": 32 * 128, "k": 8 * 128, "v": 8 * 128, "attention_values": 32 * 128}
+    outputs |= {"o": spec.hidden, "gate": spec.ffn, "up": spec.ffn, "down": spec.hidden}
+    whole = spec.layers * sum(outputs.values()) + spec.vocab
+    assert four.phases["decode"].traffic["link"] == 3 * 2 * whole
+
+
+def test_heads_keep_their_scores_and_cache():
+    one = load_design("dense-int8")
+    cores = Cores(count=4, barrier_cycles=0, link_bytes_per_second=10**12)
+    _, four = simulate("llama3-8b", dataclasses.replace(one, cores=cores), prefill=64, decode=1)
+    _, alone = simulate("llama3-8b", "dense-int8", prefill=64, decode=1)
+    for ours, theirs in zip(four.operators, alone.operators, strict=True):
+        ratio = ours.total_dram_bytes / max(theirs.total_dram_bytes, 1)
+        if ours.kind in ("softmax", "kv_append", "requantise"):
+            assert ours.total_dram_bytes == theirs.total_dram_bytes
+            assert ours.cycles < theirs.cycles
+        elif ours.engine != "matrix":  # on every core alike
+            assert ratio == 4
+            assert ours.cycles == theirs.cycles
+    # two key-value heads on each of 16 cores: half of them have none
+    cores = dataclasses.replace(cores, count=16)
+    design, many = simulate("llama3-8b", dataclasses.replace(one, cores=cores), prefill=64)
+    check(design, many)
+
+
+def test_a_narrow_cache_does_not_use_more_than_the_unit_has():
+    one = load_design("bitmod-28nm")
+    narrow = dataclasses.replace(one, formats=dataclasses.replace(one.formats, kv_cache_bits=4))
+    accelerator = dataclasses.replace(narrow, dram=dataclasses.replace(one.dram, channels=8))
+    spec = resolve_model("llama2-7b").spec
+    result = simulate_model(spec, accelerator, parse_format("int8"), 4096)
+    for phase in ("prefill",):
+        needed = sum(o.macs * (2 if o.context else 4) for o in result.operators)
+        lanes = result.phases[phase].cycles * accelerator.unit.macs
+        assert result.phases[phase].utilization == pytest.approx(needed / lanes)
+        assert result.phases[phase].utilization <= 1
+
+
+def test_sums_of_experts_are_those_of_the_tokens_sent_to_them():
+    _, result = simulate("mixtral-8x7b", "dense-int8", prefill=9, decode=0)
+    found = {o.name: o for o in result.operators}
+    assert found["layers.*.expert_up"].products == 8
+    requantise = found["layers.*.expert_up_requantise"]
+    assert requantise.m * requantise.products == 9 * 2
+
+
 def test_a_slow_barrier_costs_its_cycles():
     one = load_design("dense-int8")
     results = []
@@ -124,6 +185,92 @@ def test_weights_beyond_dram_come_from_flash():
     assert decode.seconds >= decode.traffic["flash_read"] / 7e9
     assert decode.cycles > fast.phases["decode"].cycles
     assert decode.energy["flash"] == pytest.approx(decode.traffic["flash_read"] * 8 * 20e-12)
+    # what comes from flash is written to DRAM, where the operators read it
+    written = decode.traffic["dram_write"] - fast.phases["decode"].traffic["dram_write"]
+    assert written == decode.traffic["flash_read"]
+    assert decode.traffic["dram_read"] == fast.phases["decode"].traffic["dram_read"]
+
+
+def test_cores_share_one_flash():
+    spec = resolve_model("llama2-7b").spec
+    one = load_design("dense-int8")
+    flash = Flash("nvme-gen4-x4", 7_000_000_000, 80.0, 1 << 40, 20.0)
+    dram = dataclasses.replace(one.dram, capacity_bytes=1 << 30)
+    cores = Cores(count=4, link_bytes_per_second=10**12)
+    design = dataclasses.replace(one, dram=dram, flash=flash, cores=cores)
+    result = simulate_model(spec, design, parse_format("int8"), 0, 1, 10)
+    check(design, result)
+    decode = result.phases["decode"]
+    assert decode.traffic["flash_read"] > 2 << 30
+    assert decode.seconds >= decode.traffic["flash_read"] / 7e9
+
+
+def test_activations_need_memory_too():
+    spec = resolve_model("llama2-7b").spec
+    one = load_design("bitmod-28nm")
+    fmt = parse_format(one.formats.weights)
+    result = simulate_model(spec, one, fmt, 2048, batch=64)
+    # two operands and the result of gate times up, and the residual
+    activations = 2048 * 64 * (3 * spec.ffn + spec.hidden) * 2
+    tables = 2 * spec.vocab * spec.hidden
+    needed = result.weight_bytes + result.kv_cache_bytes + tables + activations
+    for spare, fits in ((0, True), (-1, False)):
+        dram = dataclasses.replace(one.dram, capacity_bytes=needed + spare)
+        design = dataclasses.replace(one, dram=dram)
+        if fits:
+            assert simulate_model(spec, design, fmt, 2048, batch=64).fits_memory
+        else:
+            with pytest.raises(InputError, match=r"is 1 bytes \(1 MiB\) too large"):
+                simulate_model(spec, design, fmt, 2048, batch=64)
+
+
+SWITCHES = {
+    "lm_head_rows": "all",
+    "decode_context": "fixed",
+    "causal": False,
+    "vector_operators": False,
+    "scores_on_chip": False,
+    "mixed_sequences": False,
+    "overlap": "perfect",
+    "memory": "peak",
+    "buffer_share": "whole",
+    "buffers_hold": "operator",
+    "array_shape": "phase",
+    "port_width": "stored",
+    "group_bits": 16,
+    "channel_scale": False,
+    "output_reads": False,
+    "leakage": False,
+    "background": False,
+    "encoder": False,
+    "array_overhead": 1.5,
+    "dram_pj_per_bit": 5.0,
+    "pe_picojoules": {"bitmod-pe": 0.1},
+}
+
+
+def test_every_switch_changes_something():
+    names = {f.name for f in dataclasses.fields(PHYSICAL)} - {"name", "description"}
+    assert set(SWITCHES) == names
+    design, spec = load_design("bitmod-28nm"), resolve_model("mixtral-8x7b").spec
+    fmt = parse_format(design.formats.weights)
+
+    def figures(rules):
+        found = simulate_model(spec, design, fmt, 300, 3, batch=3, rules=rules)
+        return [(p.cycles, p.dram_bytes, p.energy_joules) for p in found.phases.values()]
+
+    plain = figures(PHYSICAL)
+    for switch, value in SWITCHES.items():
+        # the same name: what is kept from one simulation to the next must tell the switches
+        assert figures(dataclasses.replace(PHYSICAL, **{switch: value})) != plain, switch
+    assert figures(PHYSICAL) == plain
+
+
+def test_the_name_of_the_defaults_is_taken(tmp_path):
+    path = tmp_path / "mine.toml"
+    path.write_text('name = "physical"\ndescription = "not so"\ncausal = false\n')
+    with pytest.raises(InputError, match=r"mine\.toml.*name"):
+        load_conventions(str(path))
 
 
 def test_a_context_that_grows_is_the_sum_of_its_steps():

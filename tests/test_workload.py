@@ -59,7 +59,7 @@ def test_attention_of_grouped_queries():
     assert (values.m, values.n, values.k, values.products) == (4, 128, 100, 24)
     assert scores.macs.tolist() == values.macs.tolist() == [3 * 32 * 100 * 128]
     append = found["layers.*.kv_append"]
-    assert append.m * append.n == 3 * 2 * 8 * 128
+    assert append.m * append.n * append.products == 3 * 2 * 8 * 128
 
 
 def test_a_causal_prefill_computes_half_of_the_pairs():
@@ -100,6 +100,82 @@ def test_experts_are_balanced_and_read_once(tokens, active, share):
 def test_parallel_blocks_add_three_operands():
     assert works("phi-2", prefill_phase(8, 1))["layers.*.add"].operands == 3
     assert works("llama2-7b", prefill_phase(8, 1))["layers.*.ffn_add"].operands == 2
+
+
+# Rows and row widths of every vector operator of one layer of T tokens, as the modelling files of
+# transformers execute them: width, operands, rows a token.
+GEMMA2_2B = {
+    "attention_norm": (2304, 1, 1),
+    "q_rope": (8 * 256, 1, 1),
+    "k_rope": (4 * 256, 1, 1),
+    "post_attention_norm": (2304, 1, 1),
+    "attention_add": (2304, 2, 1),
+    "ffn_norm": (2304, 1, 1),
+    "activation": (9216, 1, 1),
+    "multiply": (9216, 2, 1),
+    "post_ffn_norm": (2304, 1, 1),
+    "ffn_add": (2304, 2, 1),
+}
+QWEN15_MOE = {
+    "attention_norm": (2048, 1, 1),
+    "q_rope": (16 * 128, 1, 1),
+    "k_rope": (16 * 128, 1, 1),
+    "attention_add": (2048, 2, 1),
+    "ffn_norm": (2048, 1, 1),
+    "topk": (60, 1, 1),
+    "expert_activation": (1408, 1, 4),
+    "expert_multiply": (1408, 2, 4),
+    "combine": (2048, 4, 1),
+    "shared_activation": (5632, 1, 1),
+    "shared_multiply": (5632, 2, 1),
+    "shared_sigmoid": (1, 1, 1),
+    "shared_scale": (2048, 2, 1),
+    "shared_add": (2048, 2, 1),
+    "ffn_add": (2048, 2, 1),
+}
+PHI_2 = {
+    "attention_norm": (2560, 1, 1),
+    "q_rope": (32 * 32, 1, 1),  # 0.4 of the 80 elements of a head
+    "k_rope": (32 * 32, 1, 1),
+    "activation": (10240, 1, 1),
+    "add": (2560, 3, 1),
+}
+BITNET = {
+    "attention_norm": (2560, 1, 1),
+    "q_rope": (20 * 128, 1, 1),
+    "k_rope": (5 * 128, 1, 1),
+    "attention_sub_norm": (2560, 1, 1),
+    "attention_add": (2560, 2, 1),
+    "ffn_norm": (2560, 1, 1),
+    "activation": (6912, 1, 1),
+    "multiply": (6912, 2, 1),
+    "ffn_sub_norm": (6912, 1, 1),
+    "ffn_add": (2560, 2, 1),
+}
+
+
+@pytest.mark.parametrize(
+    ("model", "expected"),
+    [
+        ("gemma2-2b", GEMMA2_2B),
+        ("qwen1.5-moe-a2.7b", QWEN15_MOE),
+        ("phi-2", PHI_2),
+        ("bitnet-2b-4t", BITNET),
+    ],
+)
+def test_vector_operators_are_those_of_the_model(model, expected):
+    layers = resolve_model(model).spec.layers
+    found = {
+        w.name.removeprefix("layers.*."): (w.n, w.operands, w.m / (3 * 8))
+        for w in works(model, prefill_phase(8, 3)).values()
+        if w.engine == "vector" and w.name.startswith("layers.") and w.products == 1
+    }
+    assert found == expected
+    assert all(
+        w.layers in (layers, layers // 2)  # Gemma 2 slides in every second layer
+        for w in works(model, prefill_phase(8, 3)).values()
+        if w.name.startswith("layers.")
+    )
 
 
 @pytest.mark.parametrize("model", list_models())

@@ -174,4 +174,8 @@ def load_conventions(name: str) -> Conventions:
     for required in ("name", "description"):
         if required not in table:
             raise InputError(where, required, None, "a value; the field is required")
-    return structure(table, Conventions, where, _reader())
+    made = structure(table, Conventions, where, _reader())
+    if made.name == PHYSICAL.name:
+        allowed = "another name; this one stands for counting without --conventions"
+        raise InputError(where, "name", made.name, allowed)
+    return made

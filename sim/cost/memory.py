@@ -16,8 +16,7 @@ from sim.cost.base import Cycles
 __all__ = ["Stream", "stream_of"]
 
 _PARTS = 1 << 16
-"""Cycles of a line are a fraction with at most this denominator, so that products of it with a
-number of lines fit 64 bits."""
+"""Cycles of a line are a fraction with at most this denominator."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +49,9 @@ class Stream:
     row_miss: int
     burst_bytes: int
 
-    def cycles(self, read: Cycles, written: Cycles | int = 0, jumps: Cycles | int = 0) -> Cycles:
+    def cycles(
+        self, read: Cycles | int, written: Cycles | int = 0, jumps: Cycles | int = 0
+    ) -> Cycles:
         """Cycles the bus is taken by bytes read and written.
 
         Parameters
@@ -63,7 +64,9 @@ class Stream:
         read, written = np.asarray(read, np.int64), np.asarray(written, np.int64)
         lines = -(-read // self.line_bytes) + -(-written // self.line_bytes)
         rate = (self.beat / self.sustained).limit_denominator(_PARTS)
-        moved = -(-lines * rate.numerator // rate.denominator)
+        # Whole denominators first: the product of all lines may not fit 64 bits.
+        many, rest = np.divmod(lines, rate.denominator)
+        moved = many * rate.numerator - (-rest * rate.numerator // rate.denominator)
         # Writes are gathered to whole bursts before the bus turns round.
         turns = -(-written // self.burst_bytes)
         return moved + turns * self.turnaround + np.asarray(jumps, np.int64) * self.row_miss

@@ -2,16 +2,18 @@
 
 An output-stationary array of R rows (output features), C columns (tokens) and dot products of D
 elements computes a tile in ``beats`` cycles a step of K; tiles follow each other without a gap.
-Operands stream from DRAM through two buffers; what fits its buffer is read once, else the cheaper
-operand is read again for every bufferful of the other one.
+Operands stream from DRAM through two buffers; where neither fits its buffer, one of them is read
+again for every bufferful of the other one, or both for every tile (`sim.cost.refetch`).
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from math import ceil
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from designs.spec import Design
 from designs.units import ArraySpec
@@ -21,24 +23,19 @@ from sim.activity import Activity, SramUse
 from sim.conventions import Conventions
 from sim.cost.base import Cost, Cycles, no_reasons, split_stall
 from sim.cost.memory import Stream, stream_of
-from sim.memory.sram import SramGeometry, conflict_cycles, usable_bytes
+from sim.cost.refetch import Order, orders, refetch
+from sim.memory.sram import SramGeometry, conflict_cycles
 
 __all__ = [
     "Stored",
     "Traffic",
-    "buffer_bytes",
+    "activation_port",
+    "fastest_shape",
     "linear_cost",
     "product_cost",
-    "refetch",
     "weight_stored",
     "words",
 ]
-
-_PARTIAL = 4
-"""Bytes of a partial sum in FP32."""
-
-_POWER = 16
-"""Fewest tokens of a block of partial sums."""
 
 _WORD = 64
 """Bits of a write into a buffer; rows are padded to it (bitmod.md section 5, item 5)."""
@@ -98,65 +95,14 @@ class Traffic:
     weights: Cycles
     inputs: Cycles
     outputs: Cycles
-    weight_words: Cycles
-    input_words: Cycles
-    output_words: Cycles
+    weight_words: NDArray[Any]
+    input_words: NDArray[Any]
+    output_words: NDArray[Any]
 
 
 def words(elements: Cycles | int, bits: float) -> Cycles:
     """64-bit words of a row of codes."""
     return np.ceil(np.asarray(elements) * bits / _WORD).astype(np.int64)
-
-
-def buffer_bytes(design: Design, rules: Conventions, capacity_bytes: int) -> int:
-    """Bytes of a buffer that one operand may take; half of it when the other half is filled."""
-    doubled = design.sram.double_buffered and rules.buffer_share == "half"
-    return usable_bytes(capacity_bytes, doubled)
-
-
-def refetch(
-    design: Design, rules: Conventions, weights: Cycles, inputs: Cycles
-) -> tuple[Cycles, Cycles]:
-    """How often weights and inputs are read: the cheaper one of two loop orders.
-
-    Where both exceed their share of a buffer, either one stays in bufferfuls while the other one
-    passes by once for each (bitmod.md section 5, item 3).
-    """
-    weight_fulls = -(-weights // buffer_bytes(design, rules, design.buffers.weight_bytes))
-    input_fulls = -(-inputs // buffer_bytes(design, rules, design.buffers.activation_bytes))
-    both = (weight_fulls > 1) & (input_fulls > 1)
-    by_weight = input_fulls * weights + inputs < weight_fulls * inputs + weights
-    once = np.ones_like(weights)
-    return (
-        np.where(both & by_weight, input_fulls, once),
-        np.where(both & ~by_weight, weight_fulls, once),
-    )
-
-
-def _blocked(
-    design: Design,
-    sizes: tuple[int, int],
-    operands: tuple[Cycles, Cycles],
-    times: tuple[Cycles, Cycles],
-) -> tuple[Cycles, Cycles]:
-    """How often operands are read when K may be cut, if that is less.
-
-    A buffer of FP32 partial sums holds a block of outputs while both operands stream past in
-    pieces of K: weights once for every row of blocks, inputs once for every column of them.
-    """
-    m, n = sizes
-    (weights, inputs), best = operands, times
-    block = _POWER
-    while block < 2 * m:
-        features = design.buffers.partial_bytes // (_PARTIAL * min(block, m))
-        if features < design.unit.lanes_n:
-            break
-        one = np.ones_like(weights)
-        found = one * -(-m // block), one * -(-n // features)
-        if (found[0] * weights + found[1] * inputs < best[0] * weights + best[1] * inputs).all():
-            best = found
-        block *= 2
-    return best
 
 
 def _shapes(design: Design, rules: Conventions, phase: str) -> tuple[tuple[int, int], ...]:
@@ -175,12 +121,29 @@ def _tiles(sizes: tuple[Cycles, Cycles, Cycles], shape: tuple[int, int], lanes_k
     return -(-m // columns) * -(-n // rows) * -(-k // lanes_k)
 
 
-def product_cost(
+def fastest_shape(
     design: Design,
     rules: Conventions,
     phase: str,
     sizes: tuple[Cycles, Cycles, Cycles],
     pieces: bool,
+) -> tuple[Cycles, tuple[int, int]]:
+    """Tiles of one product in each pass, and the (columns, rows) that need fewest."""
+    best: tuple[Cycles, tuple[int, int]] | None = None
+    for shape in _shapes(design, rules, phase):
+        tiles = _tiles(sizes, shape, design.unit.lanes_k)
+        tiles = tiles.sum(keepdims=True) if pieces else tiles
+        if best is None or tiles.sum() < best[0].sum():
+            best = tiles, shape
+    assert best is not None
+    return best
+
+
+def product_cost(
+    design: Design,
+    rules: Conventions,
+    sizes: tuple[Cycles, Cycles, Cycles],
+    tiling: tuple[Cycles, tuple[int, int]],
     products: int,
     stored: Stored,
     linear: Stored,
@@ -193,8 +156,8 @@ def product_cost(
     ----------
     sizes : three int64 (B,)
         M, N and K of one product in each pass, or in each piece of the one pass.
-    pieces : bool
-        Whether entries are pieces of one pass, which add up.
+    tiling : int64 (P,) and two int
+        Tiles of one product in each pass, and the array's columns and rows.
     products : int
         Independent products of an execution.
     stored, linear : Stored
@@ -202,27 +165,21 @@ def product_cost(
     """
     unit = design.unit
     beats = unit.beats(stored.beat_bits)
-    best: tuple[Cycles, tuple[int, int]] | None = None
-    for shape in _shapes(design, rules, phase):
-        tiles = _tiles(sizes, shape, unit.lanes_k)
-        tiles = (tiles.sum(keepdims=True) if pieces else tiles) * products
-        if best is None or tiles.sum() < best[0].sum():
-            best = tiles, shape
-    assert best is not None
-    tiles, (columns, rows) = best
+    tiles, (columns, rows) = tiling[0] * products, tiling[1]
     compute = tiles * beats
     stream = stream_of(design, rules)
     read, written = traffic.weights + traffic.inputs, traffic.outputs
     if rules.overlap == "perfect":
-        bits = (read + written) * stream.beat.numerator
-        memory = bits // (stream.line_bytes * stream.beat.denominator)
+        period = stream.line_bytes * stream.beat.denominator
+        many, rest = np.divmod(read + written, period)
+        memory = many * stream.beat.numerator + rest * stream.beat.numerator // period
         reasons = no_reasons(compute)
         stall = np.maximum(memory - compute, 0)
         cycles = compute + stall
     else:
         memory = stream.cycles(read, written)
         cycles, stall, reasons = _exposed(
-            design, stream, (columns, rows), stored, traffic, compute, memory
+            design, stream, (columns, rows), sizes, stored, traffic, compute, memory
         )
     reasons |= split_stall(stall, traffic.weights, traffic.inputs, traffic.outputs)
     reasons["compute"] = compute
@@ -246,6 +203,14 @@ def product_cost(
     return cost if rules.overlap == "perfect" else _with_conflicts(design, cost)
 
 
+def activation_port(design: Design, columns: int | None = None) -> int:
+    """Bits of the activation buffer's port, in a shape with so many columns or the first one."""
+    unit = design.unit
+    if isinstance(unit, ArraySpec):
+        return unit.activation_port_bits(columns or unit.lanes_m, design.formats.activation_bits)
+    return 8 * unit.activation_word_bytes
+
+
 def _sram_uses(
     design: Design,
     rules: Conventions,
@@ -259,9 +224,9 @@ def _sram_uses(
     columns, rows = shape
     if isinstance(unit, ArraySpec):
         weight_port = unit.weight_port_bits(rows, linear.port_bits)
-        input_port = unit.activation_port_bits(columns, design.formats.activation_bits)
     else:
-        weight_port, input_port = 8 * unit.weight_word_bytes, 8 * unit.activation_word_bytes
+        weight_port = 8 * unit.weight_word_bytes
+    input_port = activation_port(design, columns)
     output_reads = traffic.output_words * _WORD / input_port if rules.output_reads else 0.0
     return (
         SramUse(
@@ -311,6 +276,7 @@ def _exposed(
     design: Design,
     stream: Stream,
     shape: tuple[int, int],
+    sizes: tuple[Cycles, Cycles, Cycles],
     stored: Stored,
     traffic: Traffic,
     compute: Cycles,
@@ -318,11 +284,13 @@ def _exposed(
 ) -> tuple[Cycles, Cycles, dict]:
     """Cycles, stall and empty reasons where the first step and the last tile are not hidden.
 
-    Operands lie in the order of use: the first step starts when its own are there.
+    Operands lie in the order of use: the first step starts when its own are there; lanes beyond
+    the product's size wait for nothing.
     """
-    columns, rows = shape
-    step = ceil(rows * design.unit.lanes_k * stored.row_bits / 8)
-    step += ceil(columns * design.unit.lanes_k * design.formats.activation_bits / 8)
+    m, n, k = (int(size.max()) for size in sizes)
+    columns, rows, lanes_k = min(shape[0], m), min(shape[1], n), min(design.unit.lanes_k, k)
+    step = ceil(rows * lanes_k * stored.row_bits / 8)
+    step += ceil(columns * lanes_k * design.formats.activation_bits / 8)
     first = stream.cycles(np.minimum(traffic.weights + traffic.inputs, step))
     last = stream.cycles(np.minimum(traffic.outputs, columns * rows * 2))
     middle = np.maximum(memory - first - last, 0)
@@ -331,6 +299,35 @@ def _exposed(
     latency = stream.latency * (traffic.weights + traffic.inputs > 0)
     edges = latency + first + design.unit.latency + last
     return compute + stall + edges, stall, no_reasons(compute)
+
+
+def _cheapest_order(
+    design: Design, rules: Conventions, phase: str, work: Work, stored: Stored
+) -> tuple[tuple[int, int], Order]:
+    """The shape and the loop order with fewest cycles; among equals, with fewest bytes."""
+    stream, beats = stream_of(design, rules), design.unit.beats(stored.beat_bits)
+    row_bytes = int(stored.row_bytes(work.k)), -(-work.k * design.formats.activation_bits // 8)
+    steps = ceil(work.k / design.unit.lanes_k) * beats * work.products
+
+    def cost(found: tuple[tuple[int, int], Order]) -> tuple[int, int, int]:
+        order = found[1]
+        read = (
+            order.weight_times * work.n * row_bytes[0] + order.input_times * work.m * row_bytes[1]
+        )
+        read *= work.products
+        memory = int(stream.cycles(read, 2 * work.m * work.n * work.products))
+        return max(order.tiles * steps, memory), read, order.tiles
+
+    sizes = work.m, work.n
+    shapes = _shapes(design, rules, phase)
+    return min(
+        (
+            (shape, order)
+            for shape in shapes
+            for order in orders(design, rules, sizes, row_bytes, shape)
+        ),
+        key=cost,
+    )
 
 
 def linear_cost(
@@ -356,12 +353,16 @@ def linear_cost(
     weights = one * stored.row_bytes(work.k) * work.n * work.products
     inputs = one * -(-work.k * bits // 8) * total_m
     outputs = one * work.n * 2 * total_m
-    parts = work.products if rules.buffers_hold == "product" else 1
-    weight_times, input_times = refetch(design, rules, weights // parts, inputs // parts)
-    if rules.buffers_hold == "product":
-        weight_times, input_times = _blocked(
-            design, (m, work.n), (weights, inputs), (weight_times, input_times)
-        )
+    sizes = (one * m, one * work.n, one * work.k)
+    if rules.buffers_hold == "operator" or apart:
+        tiling = fastest_shape(design, rules, phase.name, sizes, False)
+        columns, rows = tiling[1]
+        tiles = -(-sizes[0] // columns), -(-sizes[1] // rows)
+        weight_times, input_times = refetch(design, rules, weights, inputs, tiles)
+    else:
+        shape, order = _cheapest_order(design, rules, phase.name, work, stored)
+        tiling = one * order.tiles * ceil(work.k / design.unit.lanes_k), shape
+        weight_times, input_times = one * order.weight_times, one * order.input_times
     traffic = Traffic(
         weights * weight_times,
         inputs * input_times,
@@ -371,7 +372,4 @@ def linear_cost(
         one * words(work.n, 16) * total_m,
     )
     assert work.macs is not None
-    sizes = (one * m, one * work.n, one * work.k)
-    return product_cost(
-        design, rules, phase.name, sizes, False, products, stored, stored, traffic, work.macs
-    )
+    return product_cost(design, rules, sizes, tiling, products, stored, stored, traffic, work.macs)

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from math import ceil
 
 import numpy as np
 
@@ -20,6 +21,7 @@ from mapping.formats import WeightFormat
 from mapping.program import GemmProgram, compile_gemm, compile_tiling
 from mapping.tiling import GemmShape, Split, Tiling, choose_tiling
 from sim.activity import Activity, SramUse
+from sim.area import buffer_ports
 from sim.attribution import REASONS, attribute_cycles
 from sim.cost.base import Cost
 from sim.timeline import simulate_program
@@ -191,7 +193,9 @@ def program_cost(design: Design, shape: GemmShape, fmt: WeightFormat, products: 
     """One execution of a linear layer: ``products`` programs one after the other.
 
     On-chip accesses follow from the program: each step reads a word of activations and one of
-    weights, each line that arrives is written once, each sum is written once and read once.
+    weights, each group of a tile a word of scales, each line that arrives is written once, each
+    sum is written once and read once. A tile whose K is cut into pieces is read from the partial
+    sums before each piece but the first, and written there after each but the last.
     """
     one = np.ones(1, np.int64)
     cost = simulate_gemm(design, shape, fmt)
@@ -201,6 +205,11 @@ def program_cost(design: Design, shape: GemmShape, fmt: WeightFormat, products: 
     tile_bits = 8 * design.tile_lines * design.line_bytes
     stored = cost.lines["store"] * line_bits / tile_bits
     activation = 8 * unit.activation_word_bytes
+    ports = {port.buffer: port for port in buffer_ports(design)}
+    scale, partial = ports["scale"], ports["partial"]
+    tiles = ceil(shape.m / unit.lanes_m) * ceil(shape.n / unit.lanes_n) * products
+    scales = float(tiles * fmt.groups(shape.k) * fmt.scaled)
+    pieces = float(tiles * (choose_tiling(design, shape, fmt).weights.chunks.parts - 1))
     uses = (
         SramUse(
             "weight",
@@ -217,6 +226,8 @@ def program_cost(design: Design, shape: GemmShape, fmt: WeightFormat, products: 
             cost.lines["activation"] * line_bits / activation * products,
         ),
         SramUse("output", buffers.output_bytes, tile_bits, stored * products, stored * products),
+        SramUse("scale", scale.capacity_bytes, scale.port_bits, scales),
+        SramUse("partial", partial.capacity_bytes, partial.port_bits, pieces, pieces),
     )
     activity = Activity(
         unit_cycles=one * cost.compute_cycles * products,

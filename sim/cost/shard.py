@@ -10,8 +10,9 @@ import numpy as np
 
 from designs.spec import Design
 from mapping.workload import Work
-from sim.activity import Activity
+from sim.conventions import Conventions
 from sim.cost.base import Cost
+from sim.cost.memory import stream_of
 from sim.cost.vector import BETWEEN_BYTES
 
 __all__ = ["exchanged", "shard", "with_flash"]
@@ -20,56 +21,88 @@ __all__ = ["exchanged", "shard", "with_flash"]
 def shard(work: Work, cores: int) -> tuple[Work, int]:
     """The part of an operator one core computes, and how many cores have one.
 
-    Products are cut along output features; heads and experts are dealt to the cores whole.
-    Operators of the vector engine need whole rows and run on every core alike.
+    Products are cut along output features, and so are their sums on the way to activations; heads
+    and experts are dealt to the cores whole, with scores and cache of a head. The other operators
+    of the vector engine need whole rows and run on every core alike.
     """
-    if cores == 1 or work.engine != "matrix":
-        return work, cores if work.engine != "matrix" else 1
-    if work.products > 1:
-        each = ceil(work.products / cores)
-        used = ceil(work.products / each)
-        return replace(work, products=each), used
+    if cores == 1:
+        return work, 1
+    if work.products > 1:  # a head's keys and values stay together
+        grain = 2 if work.kind == "kv_append" else 1
+        each = ceil(work.products // grain / cores) * grain
+        return replace(work, products=each), ceil(work.products / each)
     if work.context is not None:  # one head: nothing to deal
         return work, 1
+    if work.engine != "matrix" and work.kind != "requantise":
+        return work, cores
     each = ceil(work.n / cores)
     return replace(work, n=each), ceil(work.n / each)
 
 
-def exchanged(design: Design, work: Work, cost: Cost) -> Cost:
+def exchanged(design: Design, work: Work, part: Work, used: int, cost: Cost) -> Cost:
     """An operator of one core, with the exchange and the barrier behind it.
 
-    After a product every core receives what the others computed; scores and probabilities stay
-    with their head.
+    After a product every core receives what the others computed, as FP16; scores and
+    probabilities stay with their head. The core with the smallest part waits longest.
+
+    Parameters
+    ----------
+    work, part : Work
+        The whole operator, and what one core computes of it.
+    used : int
+        Cores that have a part.
+    cost : Cost
+        Of the part.
     """
     cores = design.cores
     if cores.count == 1 or work.engine != "matrix" or work.kind == "attention_scores":
         return cost
-    size = work.m * work.n * work.products * BETWEEN_BYTES
-    received = size * (cores.count - 1) // cores.count
+    whole, own = (w.m * w.n * w.products * BETWEEN_BYTES for w in (work, part))
+    received = whole if used < cores.count else own * (used - 1)
     rate = Fraction(cores.link_bytes_per_second, design.clock.frequency_hz)
     cycles = ceil(received / rate) + cores.barrier_cycles
-    activity = replace(cost.activity, link_bytes=np.ones_like(cost.cycles) * float(received))
-    return replace(cost.delayed("dependency", cycles), activity=activity)
+    # All cores together receive all parts but their own; a count of each core that has one.
+    link = np.full(len(cost.cycles), whole * (cores.count - 1) / used)
+    return replace(
+        cost.delayed("dependency", cycles), activity=replace(cost.activity, link_bytes=link)
+    )
 
 
-def with_flash(design: Design, cost: Cost, weight_bytes: int, missing: float) -> Cost:
-    """An operator whose weights are partly below DRAM.
+def with_flash(
+    design: Design, rules: Conventions, cost: Cost, weight_bytes: int, missing: float, used: int
+) -> Cost:
+    """An operator of one core whose weights are partly below DRAM.
+
+    They are written to DRAM first, where the operator reads them like all others, in step with
+    the rest; it waits when flash, which all cores share, or the bus is slower.
 
     Parameters
     ----------
     weight_bytes : int
-        Weights of one execution.
+        Weights of one execution, of one core.
     missing : float
-        Part of all weights that DRAM does not hold; every operator reads that part of its own
-        from flash, in step with the rest, and waits when flash is slower.
+        Part of all weights that DRAM does not hold; every operator has that part of its own in
+        flash.
+    used : int
+        Cores that execute it at once.
     """
     flash = design.flash
     if not missing or flash is None or not weight_bytes:
         return cost
     read = ceil(weight_bytes * missing)
+    staged = stream_of(design, rules).cycles(0, read)
     rate = Fraction(flash.bandwidth_bytes_per_second, design.clock.frequency_hz)
     latency = Fraction(str(flash.latency_us)) * design.clock.frequency_hz / 10**6
-    needed = ceil(read / rate + latency)
-    cost = cost.delayed("weight_load", np.maximum(needed - cost.cycles, 0))
-    extra = Activity(flash_read_bytes=np.ones_like(cost.cycles) * float(read))
-    return replace(cost, activity=replace(cost.activity, flash_read_bytes=extra.flash_read_bytes))
+    needed = ceil(read * used / rate + latency)
+    memory = cost.memory_cycles + staged
+    longest = np.maximum(memory, needed)
+    written = np.full_like(cost.write_bytes, read)
+    activity = replace(
+        cost.activity,
+        flash_read_bytes=written.astype(float),
+        dram_write_bytes=cost.activity.dram_write_bytes + written,
+    )
+    cost = replace(
+        cost, memory_cycles=memory, write_bytes=cost.write_bytes + written, activity=activity
+    )
+    return cost.delayed("weight_load", np.maximum(longest - cost.cycles, 0))

@@ -5,12 +5,13 @@ from __future__ import annotations
 import numpy as np
 
 from designs.spec import Design
-from mapping.workload import Phase, Work
-from sim.activity import Activity
+from mapping.workload import Work
+from sim.activity import Activity, SramUse
 from sim.conventions import Conventions
 from sim.cost.attention import KV_SCALE_BITS, scores_spill
 from sim.cost.base import Cost, Cycles, no_reasons, split_stall
 from sim.cost.memory import stream_of
+from sim.cost.product import activation_port
 
 __all__ = ["BETWEEN_BYTES", "vector_cost"]
 
@@ -33,23 +34,23 @@ _PASSES = {
 """Which of ``vector.passes`` an operator takes."""
 
 
-def vector_cost(design: Design, rules: Conventions, phase: Phase, work: Work) -> Cost:
+def vector_cost(design: Design, rules: Conventions, work: Work) -> Cost:
     """One execution of an operator of the vector engine, or of an embedding look-up.
 
     Operands come from DRAM and results go there, as FP16; only scores of attention that fit the
     activation buffer stay on chip. ``requantise`` reads the sums as the unit stores them.
     Each pass walks over the elements at ``lanes`` a cycle and ends ``latency`` cycles later;
-    loads and stores overlap with it.
+    loads and stores overlap with it. What passes by is in the activation buffer meanwhile: a pass
+    reads it there.
     """
     assert design.vector is not None
     one = np.ones(1, np.int64)
-    elements = one * work.m * work.n
+    elements = one * work.m * work.n * work.products
     if work.context is not None:
-        pairs = work.context.pairs()
-        elements = pairs * (work.m // work.context.tokens)
+        elements = work.context.pairs() * (work.m // work.context.tokens) * work.products
     if work.kind == "embedding":
         return _gather(design, rules, work)
-    read, written = _traffic(design, rules, phase, work, elements)
+    read, written = _traffic(design, rules, work, elements)
     passes = getattr(design.vector.passes, _PASSES[work.kind])
     # A combination of expert outputs adds them one by one.
     walked = elements * (work.operands if work.kind == "combine" else 1)
@@ -63,19 +64,32 @@ def vector_cost(design: Design, rules: Conventions, phase: Phase, work: Work) ->
     reasons["compute"] = compute
     reasons["fill_drain"] = edge
     activity = Activity(
-        vector_elements=walked * passes, dram_read_bytes=read, dram_write_bytes=written
+        vector_elements=walked * passes,
+        dram_read_bytes=read,
+        dram_write_bytes=written,
+        srams=_sram_use(design, elements * work.operands * passes, elements, read, written),
     )
     return Cost(compute + stall + edge, compute, memory, read, written, reasons, activity)
 
 
+def _sram_use(
+    design: Design, walked: Cycles, results: Cycles, loaded: Cycles, stored: Cycles
+) -> tuple[SramUse, ...]:
+    """Accesses of the activation buffer: elements walked over and results, bytes of DRAM."""
+    port = activation_port(design)
+    reads = (BETWEEN_BYTES * walked + stored) * 8 / port
+    writes = (BETWEEN_BYTES * results + loaded) * 8 / port
+    return (SramUse("activation", design.buffers.activation_bytes, port, reads, writes),)
+
+
 def _traffic(
-    design: Design, rules: Conventions, phase: Phase, work: Work, elements: Cycles
+    design: Design, rules: Conventions, work: Work, elements: Cycles
 ) -> tuple[Cycles, Cycles]:
     """Bytes read and written by one execution."""
     read, written = elements * BETWEEN_BYTES * work.operands, elements * BETWEEN_BYTES
-    scores = work.context is not None
-    if scores and rules.scores_on_chip and not scores_spill(design, rules, work):
-        return 0 * read, 0 * written
+    if work.context is not None:
+        spilled = scores_spill(design, rules, work)
+        return np.where(spilled, read, 0), np.where(spilled, written, 0)
     if work.kind == "requantise":
         return elements * design.unit.result_bytes, written
     if work.kind == "kv_append":
