@@ -19,7 +19,6 @@ from hwgen.units import DenseUnit
 from hwgen.verilated.build import verilator_environment
 from hwgen.verilog import component_verilog
 
-
 RTL_DESIGNS = [n for n in library_names() if not load_design(n).unit.simulated_only]
 
 
