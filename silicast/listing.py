@@ -4,6 +4,7 @@ from designs.errors import InputError
 from designs.files import library_names, load_design
 from designs.spec import Design
 from mapping.formats import WeightFormat, list_formats, storage_bits
+from mapping.matmul_free import MATMUL_FREE
 from mapping.models import list_models, resolve_model
 from mapping.tiling import choose_weight_tiling
 from sim.conventions import list_conventions, load_conventions
@@ -36,6 +37,23 @@ def models() -> list[dict]:
                 "has_weights": resolved.has_weights,
             }
         )
+    found += [
+        {
+            "name": name,
+            "family": "matmulfree",
+            "layers": model.layers,
+            "hidden": model.hidden,
+            "heads": None,
+            "kv_heads": None,
+            "ffn": model.ffn,
+            "vocab": model.vocab,
+            "max_context": model.max_context,
+            "parameters": model.block_weights + 2 * model.vocab * model.hidden,
+            "linear_weights": model.block_weights + model.vocab * model.hidden,
+            "has_weights": False,
+        }
+        for name, model in MATMUL_FREE.items()
+    ]
     return found
 
 

@@ -8,6 +8,7 @@ from designs.files import load_design, named_after_file
 from designs.spec import Design
 from designs.units import UNIT_SPECS
 from mapping.formats import WeightFormat, parse_format
+from mapping.matmul_free import matmul_free
 from mapping.model import ModelSpec
 from mapping.models import ResolvedModel, resolve_model
 from silicast.progress import Progress
@@ -85,12 +86,14 @@ def as_spec(model: ModelSpec | ResolvedModel | str | Path) -> ModelSpec:
 def as_graph_model(
     model: ModelSpec | GraphModel | ResolvedModel | str | Path,
 ) -> ModelSpec | GraphModel:
-    """What can be simulated: the structure of a model, or the operator graph of an ONNX file."""
+    """What can be simulated: a model's structure, or an operator graph (ONNX, MatMul-free)."""
     if isinstance(model, str | Path):
         if Path(model).suffix.lower() == ".onnx":
             from mapping.frontends.onnx_file import read_onnx
 
             return read_onnx(model)
+        if str(model).startswith("matmulfree-"):
+            return matmul_free(str(model))
         return resolve_model(model).spec
     return model.spec if isinstance(model, ResolvedModel) else model
 

@@ -79,7 +79,8 @@ def _print_headline(console: Console, result: ModelResult) -> None:
     show(console, table, spare=("DRAM", "J/token"))
     for name in _phases(result):
         console.print(Text(f"{name}: {_plain(verdict(result, name))}"))
-    console.print(Text(_PHASES, style="dim"))
+    if any(o.kind == "lm_head" for o in result.operators):
+        console.print(Text(_PHASES, style="dim"))
     if not result.fits_memory:
         text = "the weights do not fit DRAM: a part is read from flash in every pass"
         console.print(Text(text, style="yellow"))

@@ -191,6 +191,12 @@ def _beats(setting: Setting, cached: bool) -> int:
     return setting.design.unit.beats(formats.kv_cache_bits if cached else fmt.mean_bits)
 
 
+def _has_rtl(setting: Setting) -> bool:
+    """Whether generated hardware runs the linear layers: one core, all weights in DRAM."""
+    design = setting.design
+    return not design.unit.simulated_only and design.cores.count == 1 and setting.memory.fits
+
+
 def _operator(
     setting: Setting, phase: Phase, work: Work, cost: Cost, used: int
 ) -> tuple[OperatorResult, Activity]:
@@ -255,7 +261,7 @@ def _operator(
         write_bytes=written,
         energy=joules,
         energy_joules=None if joules is None else sum(joules.values()),
-        simulated_only=not linear or design.unit.simulated_only or design.cores.count > 1,
+        simulated_only=not linear or not _has_rtl(setting),
         context=context,
     )
     return operator, activity

@@ -489,3 +489,19 @@ def test_bad_input_of_the_simulator_is_one_line(call, tmp_path, arguments, words
     for word in words:
         assert word in err
     assert list(tmp_path.iterdir()) == []
+
+
+def test_matmul_free_models_can_be_simulated(call):
+    _, out, _ = call("models", "--json")
+    rows = {row["name"]: row for row in json.loads(out)}
+    assert rows["matmulfree-370m"]["heads"] is None
+    status, out, _ = call(
+        "simulate", "matmulfree-370m", "mmfree-kv260", "--context", 5, "--json", "-"
+    )
+    result = json.loads(out)
+    assert status == 0
+    assert not any("attention" in o["kind"] for o in result["operators"])
+    macs = sum(o["macs"] for o in result["operators"])
+    assert macs == rows["matmulfree-370m"]["linear_weights"]
+    assert call("simulate", "matmulfree-9b", "mmfree-kv260")[0] == 2
+    assert call("run", "matmulfree-370m", "dense-int8", "--prompt", "x", "--tokens", 1)[0] == 2

@@ -179,6 +179,8 @@ def test_weights_beyond_dram_come_from_flash():
     fast = simulate_model(spec, one, fmt, 0, 4, 100)
     check(design, slow)
     assert not slow.fits_memory
+    assert all(o.simulated_only for o in slow.operators)  # no RTL reads flash
+    assert not all(o.simulated_only for o in fast.operators)
     decode = slow.phases["decode"]
     missing = slow.weight_bytes + slow.kv_cache_bytes + 2 * spec.vocab * spec.hidden - (4 << 30)
     assert decode.traffic["flash_read"] == pytest.approx(4 * missing, rel=0.001)
