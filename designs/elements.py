@@ -22,6 +22,11 @@ def node(name: str, nanometres: float, volts: float) -> None:
     number(f"{name}volts", volts, 0.5, 1.2)
 
 
+def _sourced(name: str, source: str) -> None:
+    if not source:
+        raise InputError("process", name, source, "where the figures come from")
+
+
 def carried(nanometres: float, volts: float, energy: float, area: float) -> str:
     """How a figure came from another node, for reports."""
     return f"{nanometres:g} nm, {volts:g} V: energy x {energy:.4g}, area x {area:.4g} ({RULE})"
@@ -95,10 +100,7 @@ class Element:
         node(where, self.nanometres, self.volts)
         number(f"{where}picojoules", self.picojoules, 1e-6, 1e6)
         number(f"{where}square_micrometres", self.square_micrometres, 1e-6, 1e9)
-        if not self.source:
-            raise InputError(
-                "process", f"{where}source", self.source, "where the figures come from"
-            )
+        _sourced(f"{where}source", self.source)
 
     def at(self, nanometres: float, volts: float) -> "Element":
         """The element carried over to another node and supply; itself when they are equal."""
@@ -137,6 +139,8 @@ class LogicLeakage:
     def __post_init__(self) -> None:
         name = "leakage.milliwatts_per_square_millimetre"
         number(name, self.milliwatts_per_square_millimetre, 1e-6, 1e4)
+        number("leakage.nanometres", self.nanometres, NODES[0], NODES[-1])
+        _sourced("leakage.source", self.source)
 
 
 @dataclass(frozen=True)
@@ -159,3 +163,5 @@ class Link:
 
     def __post_init__(self) -> None:
         number("link.picojoules_per_bit", self.picojoules_per_bit, 1e-6, 1e6)
+        number("link.nanometres", self.nanometres, NODES[0], NODES[-1])
+        _sourced("link.source", self.source)

@@ -33,7 +33,7 @@ class Resource:
         Where the count comes from.
     confidence : str
         ``published``, or ``recalled``: not yet compared with the data sheet.
-    shell : int or float
+    shell : float
         What a card's fixed platform takes of it; halves are 18 Kb block RAMs.
     shell_source : str
         Where that comes from; empty without a shell.
@@ -92,6 +92,8 @@ class DeviceMemory:
         if self.confidence not in _CONFIDENCE:
             allowed = " or ".join(_CONFIDENCE)
             raise InputError("device", "memory.confidence", self.confidence, allowed)
+        if not self.source:
+            raise InputError("device", "memory.source", self.source, "where the figures come from")
 
 
 @dataclass(frozen=True)
@@ -127,8 +129,11 @@ class FpgaDevice:
     memory: tuple[DeviceMemory, ...] = ()
 
     def __post_init__(self) -> None:
-        text("name", self.name)
-        text("description", self.description)
+        for field in ("name", "description", "part"):
+            text(field, getattr(self, field))
+        if not self.multiplier_source:
+            allowed = "where the multiplier's shape comes from"
+            raise InputError("device", "multiplier_source", self.multiplier_source, allowed)
         if self.vendor not in RESOURCES:
             raise InputError("device", "vendor", self.vendor, " or ".join(RESOURCES))
         if len(self.multiplier_bits) != 2 or min(self.multiplier_bits) < 2:

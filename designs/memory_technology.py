@@ -284,11 +284,6 @@ class MemoryTechnology:
         return Fraction(1000 * self.transfers_per_clock, self.data_rate_mtps)
 
     @property
-    def burst_ns(self) -> Fraction:
-        """Time one column command occupies the data bus."""
-        return Fraction(1000 * self.burst_length, self.data_rate_mtps)
-
-    @property
     def burst_clocks(self) -> int:
         """Command clocks one column command occupies the data bus."""
         return -(-self.burst_length // self.transfers_per_clock)

@@ -93,7 +93,7 @@ class Cores:
     """Equal cores (or dies), each with its own unit, buffers and memory channels.
 
     A layer is cut over the cores along its output features, attention along its heads; after
-    each operator the cores exchange results and meet at a barrier.
+    each product but the scores of attention the cores exchange results and meet at a barrier.
 
     Parameters
     ----------

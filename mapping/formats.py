@@ -42,9 +42,10 @@ class WeightFormat:
     asymmetric : bool
         Codes are 0 .. 2^bits - 1 around a zero point, else they are signed around 0.
     family : str
-        ``int``: quantised by `mapping.quantise` and run by units with RTL. Simulated only, so far
-        by their stored size: ``fp`` (FP16), ``ant`` and ``olive`` (a mix of 4- and 8-bit output
-        features of ANT, MICRO'22, and OliVe, ISCA'23, by its mean width), ``bitmod`` (HPCA'25).
+        ``int``: quantised by `mapping.quantise` and run by units with RTL. Simulated only, by the
+        width of their codes and what is stored beside them: ``fp`` (FP16), ``ant`` and ``olive``
+        (a mix of 4- and 8-bit output features of ANT, MICRO'22, and OliVe, ISCA'23, by its mean
+        width), ``bitmod`` (HPCA'25).
     mixed_bits : float or None
         Mean width of a stored code where widths are mixed; None: all codes have ``bits``.
     metadata_bits : int

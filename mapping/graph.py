@@ -1,8 +1,8 @@
-"""The operator graph of a model: what runs, in which order, and where.
+"""The operator graph of a model: what runs, and in which order.
 
 A node of the graph is an operator name; its ``operator`` attribute is an `Operator`.
-Edges carry activations.  In this release the linear operators run on the
-accelerator and everything else on the host.
+Edges carry activations.  Generated RTL runs the linear operators; what runs the others depends on
+the design (`mapping.workload`, `sim.phases`).
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ class Operator:
     window : int or None
         Positions an attention operator sees; ``None``: all (or not an attention operator).
     on_accelerator : bool
-        Runs on the accelerator; else on the host.
+        Generated RTL runs it; true of linear operators.
     copies : int
         Weight matrices of a linear operator: the number of experts where it is one of
         `EXPERT_KINDS`, else 1.

@@ -1,7 +1,8 @@
 """What a decoder-only language model is made of: its sizes, without its weights.
 
 Front ends (``mapping/frontends``) produce a `ModelSpec`; everything after them
-(graph, compiler, simulators) reads only this.
+(graph, compiler, simulators) reads only this.  ONNX files and MatMul-free models become operator
+graphs without one.
 """
 
 from __future__ import annotations

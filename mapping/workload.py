@@ -47,8 +47,13 @@ class Context:
     causal: bool = True
     counts_itself: bool = True
 
-    def seen(self, first: int, last: int) -> NDArray[np.int64]:
-        """Positions that tokens ``first .. last - 1`` of a pass need together; shape (P,)."""
+    def seen(
+        self, first: int | NDArray[np.int64], last: int | NDArray[np.int64]
+    ) -> NDArray[np.int64]:
+        """Positions that tokens ``first .. last - 1`` of a pass need together; shape (P,).
+
+        Arrays are blocks of tokens of the only pass: a figure a block, or one where all see alike.
+        """
         own = last if self.causal else self.tokens
         end = self.past + (own if self.counts_itself else 0)
         if self.window is None:

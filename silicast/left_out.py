@@ -19,7 +19,7 @@ def left_out(result: ModelResult) -> dict[str, Mapping[str, str]]:
     -------
     dict of str to mapping
         Groups with something in them. What energy and area both leave out stands in a group of
-        its own, with the reason energy gives.
+        its own, with the reason energy gives; all of it, only where the reason is one.
     """
     given = dict(result.not_modelled)
     names = list(given)
@@ -35,7 +35,11 @@ def left_out(result: ModelResult) -> dict[str, Mapping[str, str]]:
         device, given = given, {what: given[what] for what in ("energy",) if what in given}
         device = {what: why for what, why in device.items() if what != "energy"}
     energy = {("all of it" if what == "energy" else what): why for what, why in given.items()}
-    both = {what: why for what, why in energy.items() if what in area}
+    both = {
+        what: why
+        for what, why in energy.items()
+        if what in area and (what != "all of it" or area[what] == why)
+    }
     groups = {
         "cycles and traffic": cycles,
         "energy and area": both,

@@ -33,9 +33,10 @@ def resources(design: Design | str | Path, device: str | None = None) -> dict[st
     Returns
     -------
     dict
-        ``design``; ``area_mm2`` by part, or None with ``area_reason``; ``devices``: a list of
-        ``device``, ``fits``, ``used``, ``available``, ``shell``, ``free``, ``estimated`` (uses),
-        ``recalled`` (counts not yet compared with a data sheet), ``problems``, ``not_modelled``.
+        ``design``; ``area_mm2`` by part, or None with ``area_reason``; ``area_not_modelled``;
+        ``devices``: a list of ``device``, ``fits``, ``used``, ``available``, ``shell``, ``free``,
+        ``estimated`` (uses), ``recalled`` (counts not yet compared with a data sheet),
+        ``problems``, ``not_modelled``.
 
     Raises
     ------

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from designs.memory_technology import load_memory, memory_names
+from designs.memory_technology import load_memory
+from designs.memory_timing import IDEAL
 from designs.process import Constant, Process, load_process
 from designs.spec import Design
 from sim.activity import Activity, Count
@@ -98,15 +99,13 @@ def _dram(design: Design, rules: EnergyRules) -> tuple[float, float, float] | No
     each = rules.dram_pj_per_bit
     if each is not None and not rules.background:
         return each, each, 0.0
-    name = design.dram.technology
-    unknown = name not in memory_names() and not name.endswith(".toml")
-    figures = None if unknown else getattr(load_memory(name), "energy", None)
-    if figures is None:
-        return NotModelled(f"dram.technology {name} has no energy figures")
-    watts = figures.background_milliwatts * 1e-3 * design.dram.channels
+    if design.dram.technology == IDEAL:
+        return NotModelled(f"dram.technology {IDEAL} has no energy figures")
+    figures = load_memory(design.dram.technology).energy
+    watts = figures.background_milliwatts * 1e-3 * design.dram.channels if rules.background else 0.0
     if each is not None:
-        return each, each, watts if rules.background else 0.0
-    return figures.read_pj_per_bit, figures.write_pj_per_bit, watts if rules.background else 0.0
+        return each, each, watts
+    return figures.read_pj_per_bit, figures.write_pj_per_bit, watts
 
 
 def leakage_watts(design: Design, process: Process) -> tuple[float, float]:

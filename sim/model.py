@@ -251,12 +251,13 @@ def _table_elements(model: ModelSpec | GraphModel, works: list[Work]) -> int:
 
 
 def _silicon_not_modelled(silicon: object, fit: Fit | None) -> dict[str, str]:
+    missing = {"area": silicon.reason} if isinstance(silicon, NotModelled) else {}
     if fit is not None:
         estimated = ", ".join(fit.estimated)
         how = {f"synthesis: {estimated}": "estimated from the structure of the RTL"}
-        return dict(fit.not_modelled) | (how if estimated else {})
-    if isinstance(silicon, NotModelled):
-        return {"area": silicon.reason}
+        return missing | dict(fit.not_modelled) | (how if estimated else {})
+    if missing:
+        return missing
     return {f"area: {what}": why for what, why in AREA_NOT_MODELLED.items()}
 
 

@@ -77,7 +77,7 @@ def check_groups(fmt: WeightFormat, works: list[Work], model: str) -> None:
 
 
 def check_format(design: Design, fmt: WeightFormat) -> None:
-    """Check that a simulated-only unit decodes a format, and that a unit multiplies the cache.
+    """Check that a simulated-only unit decodes a format, and one with RTL multiplies the cache.
 
     Units with RTL check the format when compiling.
 
@@ -201,9 +201,13 @@ def _operator(
     setting: Setting, phase: Phase, work: Work, cost: Cost, used: int
 ) -> tuple[OperatorResult, Activity]:
     design = setting.design
-    # Passes that cost the same are one entry.
-    times = work.layers * (1 if len(cost.cycles) == phase.passes else phase.passes)
     count = work.layers * phase.passes
+
+    def executions(entries: int) -> int:
+        """Executions that an entry stands for: passes that cost the same are one entry."""
+        return work.layers * (1 if entries == phase.passes else phase.passes)
+
+    times = executions(len(cost.cycles))
 
     def summed(values: np.ndarray) -> int:
         return int(values.sum()) * times
@@ -212,12 +216,7 @@ def _operator(
     read, written = summed(cost.read_bytes) * used, summed(cost.write_bytes) * used
     reasons = {reason: summed(cost.reasons[reason]) for reason in REASONS}
     compute, memory = summed(cost.compute_cycles), summed(cost.memory_cycles)
-    macs = (
-        0
-        if work.macs is None
-        else int(work.macs.sum())
-        * (work.layers * (1 if len(work.macs) == phase.passes else phase.passes))
-    )
+    macs = 0 if work.macs is None else int(work.macs.sum()) * executions(len(work.macs))
     activity = cost.activity.summed().times(times * used)
     activity = replace(activity, macs=float(macs))
     seconds = cycles / design.clock.frequency_hz

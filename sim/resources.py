@@ -6,7 +6,6 @@ tests/test_resources.py compares them with the netlist. Look-up tables are an es
 structure: one a bit of an adder or of a 2:1 to 4:1 multiplexer. No synthesis tool is run.
 """
 
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from math import ceil
@@ -304,8 +303,6 @@ def fits(design: Design) -> Fit:
     ------
     InputError
         The design names no device, or the device file is wrong.
-    ValueError
-        The unit's kind has no costs.
     """
     if design.silicon.device is None:
         raise InputError(design.name, "silicon.device", None, "the name of an FPGA device")
@@ -327,6 +324,11 @@ def fits(design: Design) -> Fit:
         control = sum(outside[name] for name in (*_CONTROL_REGISTERS, "fetch", "store engine"))
         lut = logic.lut + sums + control + _multiplexers(design)
         used["ff"] = cores * ff
+        if moved:
+            owners = ", ".join(sorted(moved))
+            left_out["UltraRAM"] = (
+                f"the RTL does not ask for it; {owners} need a ram_style attribute"
+            )
         if device.vendor == "amd":
             used["lut"] = cores * (lut + queue_luts + small_luts)
         else:
@@ -357,7 +359,7 @@ def fits(design: Design) -> Fit:
         shell=shell,
         free=free,
         estimated=tuple(name for name in ("lut", "alm") if name in used),
-        in_uram=tuple(sorted(Counter(moved))),
+        in_uram=tuple(sorted(moved)),
         problems=problems,
         not_modelled=left_out,
     )

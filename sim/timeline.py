@@ -79,7 +79,6 @@ class _Simulation:
 
         # Read arbiter.
         self.next_pick = 0
-        self.picked = 0
         self.burst_ends: deque[int] = deque()
 
         # Load engine: the instruction whose bursts are being issued.
@@ -87,7 +86,6 @@ class _Simulation:
         self.load_ready: int | None = None
         self.load_instruction: Instruction | None = None
         self.load_last_pick = -1
-        self.load_span: list[int] = []
         self.receive_ends: list[int] = []
 
         # Compute and store engines.

@@ -64,7 +64,6 @@ class EventWriter:
         self._frequency = frequency_hz
         self._channels = channels
         self._flows = 0
-        self._tails: dict[str, str] = {}
         stream.write(HEAD)
         for pid, name in ((_ACCELERATOR, design), (_MEMORY, memory)):
             self._name("process", pid, 0, name, pid)

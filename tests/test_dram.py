@@ -1,7 +1,6 @@
-"""The DRAM channel simulator: against a reference, against the standard's timing, closed forms."""
+"""The DRAM channel simulator: against a reference, against the standard's timing."""
 
 import dataclasses
-import time
 from collections import defaultdict
 from fractions import Fraction
 
@@ -12,9 +11,9 @@ from designs.errors import InputError
 from designs.memory_technology import MemoryTechnology, load_memory, memory_names
 from sim.memory.dram.addresses import decode, pattern_addresses
 from sim.memory.dram.clocks import Clocks
-from sim.memory.dram.controller import ROW_HITS, Command, serve
+from sim.memory.dram.controller import ROW_HITS, serve
 from sim.memory.dram.patterns import run_pattern
-from sim.memory.dram.stream import has_closed_form, row_miss_ns, stream_fraction, turnaround_ns
+from sim.memory.dram.records import Command
 
 # Share of the peak rate of 10,000 reads with the transaction queue kept full, measured with a
 # cycle-by-cycle reimplementation of DRAMsim3's controller (docs/memory.md): technology, mapping,
@@ -365,58 +364,3 @@ def test_mapping_is_one_to_one(mapping: str) -> None:
     seen = set(zip(bank.tolist(), row.tolist(), column.tolist(), strict=True))
     assert len(seen) == len(addresses) == technology.banks * 4 * technology.columns
     assert bank.max() == technology.banks - 1
-
-
-# Closed forms
-
-
-@pytest.mark.parametrize("name", memory_names())
-def test_stream_fraction(name: str) -> None:
-    technology = load_memory(name)
-    assert has_closed_form(technology)
-    simulated = run_pattern(technology, "sequential", requests=25_000).efficiency
-    assert float(stream_fraction(technology)) == pytest.approx(simulated, rel=0.02)
-
-
-@pytest.mark.parametrize("name", memory_names())
-def test_turnaround(name: str) -> None:
-    """Writes amid reads of open rows of all bank groups."""
-    technology = load_memory(name)
-    kinds = [False] * 400 + [True] * technology.queue_depth + [False] * 400
-    groups, in_group = technology.bank_groups, technology.banks_per_group
-    banks = [i % groups * in_group for i in range(len(kinds))]
-    rows = [0] * len(kinds)
-    mixed, plain = (
-        serve(technology, banks, rows, kinds),
-        serve(technology, banks, rows, [False] * len(kinds)),
-    )
-    assert mixed.turnarounds == 2
-    lost = (mixed.clocks - plain.clocks) * technology.clock_ns
-    assert float(turnaround_ns(technology)) == pytest.approx(float(lost), rel=0.02)
-
-
-@pytest.mark.parametrize("name", memory_names())
-def test_row_miss(name: str) -> None:
-    technology = load_memory(name)
-    clocks = Clocks.of(technology)
-    hit = serve(technology, [0] * 65, [0] * 65, [False] * 65)
-    miss = serve(technology, [0] * 65, [0] * 64 + [1], [False] * 65)
-    unused = (miss.clocks - hit.clocks + clocks.tccd_l - clocks.burst) * technology.clock_ns
-    assert row_miss_ns(technology) == unused
-
-
-@pytest.mark.parametrize(
-    ("mapping", "least", "most"),
-    [("rochrababgco", 0.77, 0.80), ("bank-row-column-bankgroup", 0.93, 0.948)],
-)
-def test_stream_fraction_of_other_mappings_is_simulated(mapping, least, most) -> None:
-    technology = dataclasses.replace(load_memory("ddr4-2400"), address_mapping=mapping)
-    assert not has_closed_form(technology)
-    assert least < stream_fraction(technology) < most
-
-
-def test_speed() -> None:
-    """Tens of thousands of requests a second; the bound leaves room for a slow, busy machine."""
-    start = time.process_time()
-    run_pattern("ddr4-2400", "random", requests=10_000)
-    assert time.process_time() - start < 1.0

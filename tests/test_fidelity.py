@@ -9,7 +9,7 @@ from designs.errors import InputError
 from designs.files import load_design
 from mapping.graph import linear_operators
 from mapping.matmul_free import MATMUL_FREE, MatmulFreeModel, matmul_free
-from silicast.fidelity import DOCUMENT, Fidelity, bitmod, fidelity, fpga, write_document
+from silicast.fidelity import DOCUMENT, Fidelity, bitmod, fidelity, fpga
 from silicast.fidelity.rows import difference
 from silicast.fidelity.waterfall import WHY
 from silicast.simulation import simulate
@@ -32,12 +32,6 @@ def section(found: Fidelity, name: str):
 def test_the_page_is_what_the_command_writes(found):
     current = DOCUMENT.read_text(encoding="utf-8")
     assert current == found.render(), "run: silicast fidelity -o docs/fidelity.md"
-
-
-def test_writing_leaves_one_file(found, tmp_path):
-    target = write_document(tmp_path / "new" / "page.md", found)
-    assert target.read_text(encoding="utf-8") == found.render()
-    assert [path.name for path in target.parent.iterdir()] == ["page.md"]
 
 
 def test_the_data_is_json_and_complete(found):

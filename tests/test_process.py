@@ -183,6 +183,12 @@ write_picojoules = [1, 2]
 square_millimetres = [0.1, 0.1]
 leakage_milliwatts = [0.1, 0.1]
 """
+_LEAKAGE = """
+[leakage]
+milliwatts_per_square_millimetre = 12.6
+nanometres = 40
+source = ""
+"""
 _HEAD = 'description = "made up"\nnanometres = 28\nvolts = 0.9\n'
 
 
@@ -202,6 +208,14 @@ _HEAD = 'description = "made up"\nnanometres = 28\nvolts = 0.9\n'
         (_HEAD + _SRAM.replace("0.9", "9") + _ROW.format(64) + _ROW.format(128), r"sram\.volts"),
         (_HEAD + 'scaled_from = "3nm"\n', "scaled_from"),
         (_HEAD + "gates = 7\n" + _SRAM + _ROW.format(64), "gates"),
+        (
+            _HEAD + _SRAM + (_ROW + _ROW).format(64, 128) + _LEAKAGE,
+            r"leakage\.source",
+        ),
+        (
+            _HEAD + _SRAM + (_ROW + _ROW).format(64, 128) + _LEAKAGE.replace("= 40", "= 400"),
+            r"leakage\.nanometres",
+        ),
     ],
 )
 def test_wrong_files(tmp_path: Path, content: str, field: str) -> None:

@@ -119,6 +119,12 @@ def test_conventions_leave_out_fill_latency_and_memory_losses():
     assert plain.reasons["fill_drain"][0] == 0 < physical.reasons["fill_drain"][0]
 
 
+@pytest.mark.parametrize(("name", "value"), [("array_overhead", 0.0), ("dram_pj_per_bit", -1.0)])
+def test_conventions_out_of_range_are_refused(name, value):
+    with pytest.raises(InputError, match=name):
+        dataclasses.replace(PHYSICAL, **{name: value})
+
+
 def test_one_port_banks_and_single_buffers_cost_time():
     base = linear(64, 4096, 4096).cycles[0]
     one_port = dataclasses.replace(BITMOD, sram=Sram(banks=1, ports="1rw"))

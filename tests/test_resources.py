@@ -192,6 +192,8 @@ def test_cores_multiply_and_ultra_ram_takes_over() -> None:
     assert four.used["bram36"] + four.used["uram"] > one.used["bram36"]
     many = fits(_on("u280", cores=Cores(8, 0, 10**9)))
     assert many.in_uram
+    assert all(owner in many.not_modelled["UltraRAM"] for owner in many.in_uram)
+    assert "UltraRAM" not in one.not_modelled
     assert many.used["bram36"] <= many.free["bram36"]
     assert many.used["uram"] <= many.free["uram"]
     assert any(problem.startswith("dsp") for problem in many.problems)
@@ -204,6 +206,15 @@ def test_array_reports_what_is_known() -> None:
     assert "lut" not in fit.used
     assert "look-up tables and registers" in fit.not_modelled
     assert "dsp" in fits(_on("u280", unit=replace(unit, dsp_per_element=0))).not_modelled
+
+
+def test_an_array_has_both_sizes_of_a_second_shape_or_neither() -> None:
+    sizes = {"pe": "bitmod-pe", "latency_cycles": 8}
+    both = ArraySpec(16, 16, 4, (4,), 32768, **sizes, decode_lanes_m=8, decode_lanes_n=32)
+    assert both.shapes == ((16, 16), (8, 32))
+    for half in ({"decode_lanes_m": 16}, {"decode_lanes_n": 16}):
+        with pytest.raises(InputError, match=r"decode_lanes_m \* decode_lanes_n = 256"):
+            ArraySpec(16, 16, 4, (4,), 32768, **sizes, **half)
 
 
 def test_wrong_device() -> None:

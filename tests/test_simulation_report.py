@@ -69,6 +69,8 @@ def test_everything_left_out_is_told_once(design):
     names = {what.removeprefix("area: ") for what in found.not_modelled} - {"energy", "area"}
     assert set(told) == names
     assert ("FPGA resources" in groups) == (found.resources is not None)
+    if found.resources is not None:
+        assert "FPGA" in groups["area"]["all of it"]
 
 
 def test_what_energy_and_area_both_leave_out_stands_apart(result):

@@ -41,25 +41,25 @@ def test_closed_form_is_the_simulation(reads, writes, banks, interval, offset) -
     expected = _simulated(reads, writes, banks, interval, offset) - _undisturbed(
         reads, writes, interval
     )
-    geometry = SramGeometry(banks, "1rw", 16)
+    geometry = SramGeometry(banks, "1rw")
     found = conflict_cycles(reads, writes, geometry, write_interval=interval, bank_offset=offset)
     assert found == expected
 
 
 def test_the_end_that_shows_a_conflict() -> None:
     """Corner that random sizes seldom meet: the last write in the reader's last cycle."""
-    geometry = SramGeometry(2, "1rw", 8)
+    geometry = SramGeometry(2, "1rw")
     assert conflict_cycles(9, 5, geometry, write_interval=2) == 1
     assert _simulated(9, 5, 2, 2, 0) == 10
     assert conflict_cycles(9, 5, geometry, write_interval=2, bank_offset=1) == 0
 
 
 def test_two_ports_and_halves_never_conflict() -> None:
-    assert conflict_cycles(100, 100, SramGeometry(1, "1r1w", 8)) == 0
-    assert conflict_cycles(100, 100, SramGeometry(2, "1rw", 8), double_buffered=True) == 0
-    assert conflict_cycles(100, 100, SramGeometry(2, "1rw", 8)) == 1
+    assert conflict_cycles(100, 100, SramGeometry(1, "1r1w")) == 0
+    assert conflict_cycles(100, 100, SramGeometry(2, "1rw"), double_buffered=True) == 0
+    assert conflict_cycles(100, 100, SramGeometry(2, "1rw")) == 1
     # Two halves of one bank still share its port.
-    assert conflict_cycles(100, 60, SramGeometry(1, "1rw", 8), double_buffered=True) == 60
+    assert conflict_cycles(100, 60, SramGeometry(1, "1rw"), double_buffered=True) == 60
 
 
 def test_double_buffering_halves_the_capacity() -> None:
@@ -67,12 +67,12 @@ def test_double_buffering_halves_the_capacity() -> None:
     assert usable_bytes(4096, double_buffered=False) == 4096
 
 
-@pytest.mark.parametrize("wrong", [{"banks": 0}, {"ports": "2rw"}, {"port_bytes": 0}])
+@pytest.mark.parametrize("wrong", [{"banks": 0}, {"ports": "2rw"}])
 def test_wrong_geometry(wrong: dict) -> None:
     with pytest.raises(ValueError, match=next(iter(wrong))):
-        SramGeometry(**{"banks": 1, "ports": "1rw", "port_bytes": 8, **wrong})
+        SramGeometry(**{"banks": 1, "ports": "1rw", **wrong})
 
 
 def test_wrong_streams() -> None:
     with pytest.raises(ValueError, match="write_interval"):
-        conflict_cycles(1, 1, SramGeometry(1, "1rw", 8), write_interval=0)
+        conflict_cycles(1, 1, SramGeometry(1, "1rw"), write_interval=0)

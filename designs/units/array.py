@@ -19,8 +19,8 @@ class ArraySpec(UnitSpec):
     """``lanes_n`` rows x ``lanes_m`` columns of elements, each a dot product of ``lanes_k``.
 
     Output stationary: a row holds an output feature, a column a token. The same elements may be
-    wired as a second shape for few tokens (BitMoD's simulator runs 32 x 32 elements as 64 x 16 in
-    decode: bitmod.md section 2.4).
+    wired as a second shape for few tokens (BitMoD's simulator, repository BitMoD-HPCA-25 at commit
+    e445a5f, runs 32 x 32 elements as 64 x 16 in decode).
 
     Parameters
     ----------
@@ -70,7 +70,8 @@ class ArraySpec(UnitSpec):
         if self.macs > _MOST_ELEMENTS:
             allowed = f"lanes_m * lanes_n * lanes_k of at most {_MOST_ELEMENTS}"
             raise InputError("design", "unit.lanes_k", self.lanes_k, allowed)
-        if self.decode_lanes_m * self.decode_lanes_n not in (0, self.pes):
+        second = self.decode_lanes_m or self.decode_lanes_n
+        if second and self.decode_lanes_m * self.decode_lanes_n != self.pes:
             found = self.decode_lanes_m * self.decode_lanes_n
             allowed = f"decode_lanes_m * decode_lanes_n = {self.pes}, the elements there are"
             raise InputError("design", "unit.decode_lanes_m", found, allowed)
@@ -103,7 +104,7 @@ class ArraySpec(UnitSpec):
         """Width of the weight buffer's port: a code of whole nibbles for every row and lane.
 
         A bit-serial element takes at least two cycles for a dot product, so half is enough
-        (bitmod.md section 5, item 6).
+        (so does BitMoD's simulator, BitMoD-HPCA-25 at commit e445a5f).
         """
         bits = self.lanes_k * 4 * ceil(weight_bits / 4) * rows
         return bits // 2 if self.bit_serial else bits

@@ -20,7 +20,6 @@ __all__ = [
     "Waterfall",
     "fidelity",
     "waterfall",
-    "write_document",
 ]
 
 DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "fidelity.md"
@@ -63,20 +62,3 @@ def fidelity() -> Fidelity:
     """Run every comparison; a few seconds."""
     rows = (*bitmod.rows(), *bitmod.claim_rows(), *fpga.rows())
     return Fidelity(rows, waterfalls(), fpga.absent())
-
-
-def write_document(path: str | Path = DOCUMENT, found: Fidelity | None = None) -> Path:
-    """Write the page, under a temporary name first.
-
-    Parameters
-    ----------
-    path : str or Path
-        Where to.
-    found : Fidelity, optional
-        What is already computed.
-    """
-    target = Path(path)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = target.with_name(f"{target.name}.new")
-    temporary.write_text((found or fidelity()).render(), encoding="utf-8")
-    return temporary.replace(target)

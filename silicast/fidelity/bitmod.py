@@ -237,11 +237,13 @@ def _task(accelerator: str, index: int, task: str, rules: Conventions) -> tuple[
         design = "bitmod-28nm" if accelerator == "lossless" else f"{accelerator}-28nm"
         prompt = decode = getattr(table.weights, accelerator)[index]
     first = run(model, design, prompt, table.prompt, 0, None, rules).phases["prefill"]
-    cycles, joules = float(first.cycles), first.energy_joules or 0.0
+    assert first.energy_joules is not None
+    cycles, joules = float(first.cycles), first.energy_joules
     if task == "generation":
         steps = table.decode_steps
         rest = run(model, design, decode, 0, steps, table.prompt, rules).phases["decode"]
-        cycles, joules = cycles + rest.cycles, joules + (rest.energy_joules or 0.0)
+        assert rest.energy_joules is not None
+        cycles, joules = cycles + rest.cycles, joules + rest.energy_joules
     return cycles, joules
 
 

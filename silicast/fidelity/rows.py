@@ -6,7 +6,6 @@ from dataclasses import asdict, dataclass
 from functools import lru_cache
 from typing import Any
 
-from mapping.matmul_free import MATMUL_FREE, MatmulFreeModel, matmul_free
 from silicast.simulation import simulate
 from sim.conventions import Conventions
 from sim.results import ModelResult
@@ -104,7 +103,4 @@ def run(
     rules: Conventions,
 ) -> ModelResult:
     """A simulation, once for all rows that need it."""
-    subject: str | MatmulFreeModel = model
-    if model in MATMUL_FREE or model.startswith("matmulfree-"):
-        subject = matmul_free(model)
-    return simulate(subject, design, prefill, decode, context, weights=weights, conventions=rules)
+    return simulate(model, design, prefill, decode, context, weights=weights, conventions=rules)

@@ -116,10 +116,13 @@ class Conventions:
         if not 0 <= self.group_bits <= 1024:
             found = self.group_bits
             raise InputError("conventions", "group_bits", found, "an integer from 0 to 1024")
-        for name in ("array_overhead", "dram_pj_per_bit"):
-            value = getattr(self, name)
-            if not 0 <= value <= 1e6:
-                raise InputError("conventions", name, value, "a number from 0 to 1e6")
+        if not 0 <= self.dram_pj_per_bit <= 1e6:
+            value = self.dram_pj_per_bit
+            raise InputError("conventions", "dram_pj_per_bit", value, "a number from 0 to 1e6")
+        if not 0 < self.array_overhead <= 1e6:
+            raise InputError(
+                "conventions", "array_overhead", self.array_overhead, "above 0, to 1e6"
+            )
         for name, value in self.pe_picojoules.items():
             if not 0 < value <= 1e6:
                 raise InputError("conventions", f"pe_picojoules.{name}", value, "above 0, to 1e6")

@@ -140,13 +140,7 @@ def _chosen(spilled: NDArray[np.bool_], far: Traffic, near: Traffic) -> Traffic:
 
 def _seen(context: Context, starts: Cycles, ends: Cycles) -> Cycles:
     """Positions that each block of tokens of the only pass needs."""
-    past = int(context.past[0])
-    own = ends if context.causal else np.full_like(ends, context.tokens)
-    seen = past + (own if context.counts_itself else 0 * own)
-    if context.window is None:
-        return seen
-    oldest = past + (starts + 1 if context.causal else context.tokens) - context.window
-    return seen - np.maximum(oldest, 0)
+    return np.broadcast_to(context.seen(starts, ends), starts.shape)
 
 
 def _score_rows(design: Design, rules: Conventions, seen: Cycles) -> Cycles:

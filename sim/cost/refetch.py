@@ -37,8 +37,9 @@ def refetch(
     """How often weights and inputs are read: the cheapest one of three loop orders.
 
     Where both exceed their share of a buffer, either one stays in bufferfuls while the other one
-    passes by once for each (bitmod.md section 5, item 3). An output-stationary array can do with
-    less, which matters where not even a row fits: both stream past for every tile.
+    passes by once for each (the rule of BitMoD-HPCA-25 at commit e445a5f). An output-stationary
+    array can do with less, which matters where not even a row fits: both stream past for every
+    tile.
 
     Parameters
     ----------

@@ -22,20 +22,16 @@ class SramGeometry:
         Equal banks, at least 1.
     ports : str
         Ports of a bank: ``1r1w`` or ``1rw``.
-    port_bytes : int
-        Bytes of one access, a word of one bank.
     """
 
     banks: int
     ports: str
-    port_bytes: int
 
     def __post_init__(self) -> None:
         if self.ports not in _PORTS:
             raise ValueError(f"ports must be one of {', '.join(_PORTS)}, not {self.ports!r}")
-        for name in ("banks", "port_bytes"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, not {getattr(self, name)!r}")
+        if self.banks < 1:
+            raise ValueError(f"banks must be at least 1, not {self.banks!r}")
 
 
 def usable_bytes(capacity_bytes: int, double_buffered: bool) -> int:
@@ -103,9 +99,9 @@ def conflict_cycles(
 
     Examples
     --------
-    >>> conflict_cycles(100, 40, SramGeometry(1, "1rw", 8))
+    >>> conflict_cycles(100, 40, SramGeometry(1, "1rw"))
     40
-    >>> conflict_cycles(100, 40, SramGeometry(4, "1rw", 8))
+    >>> conflict_cycles(100, 40, SramGeometry(4, "1rw"))
     0
     """
     if reads < 0 or writes < 0 or write_interval < 1:
