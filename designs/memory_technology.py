@@ -159,19 +159,26 @@ class DramEnergy:
     read_pj_per_bit, write_pj_per_bit : float
         Moving one bit between a row and the controller, activation of rows included, picojoules.
     background_milliwatts : float
-        Power of all devices of one rank of the channel while rows are open and nothing moves.
+        Power of all devices of one rank of the channel while rows are open and nothing moves;
+        refreshing is not in it.
+    source, background_source : str
+        Where the energy of a bit, and the background power, come from.
     """
 
     read_pj_per_bit: float
     write_pj_per_bit: float
     background_milliwatts: float
+    source: str
+    background_source: str
 
     def __post_init__(self) -> None:
-        for field in dataclasses.fields(self):
-            value = getattr(self, field.name)
+        for name in ("read_pj_per_bit", "write_pj_per_bit", "background_milliwatts"):
+            value = getattr(self, name)
             if not isfinite(value) or not 0 < value <= 1e6:
-                name = f"energy.{field.name}"
-                raise InputError("memory", name, value, "above 0, to 1000000")
+                raise InputError("memory", f"energy.{name}", value, "above 0, to 1000000")
+        for name in ("source", "background_source"):
+            if not text(f"energy.{name}", getattr(self, name)):
+                raise InputError("memory", f"energy.{name}", "", "where the figure comes from")
 
 
 @dataclass(frozen=True)

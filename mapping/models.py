@@ -12,6 +12,7 @@ from designs.cache import cache_root
 from designs.errors import InputError
 from mapping.frontends.gguf_file import GgufModel, read_gguf, read_gguf_structure
 from mapping.frontends.huggingface import read_config
+from mapping.matmul_free import MATMUL_FREE
 from mapping.model import ModelSpec
 
 __all__ = ["ResolvedModel", "list_models", "open_checkpoint", "resolve_model"]
@@ -73,8 +74,9 @@ def resolve_model(name_or_path: str | Path) -> ResolvedModel:
     """
     source = str(name_or_path)
     names = list_models()
-    files = "a Hugging Face config.json, a .gguf file or (to simulate) an .onnx file"
-    allowed = f"{', '.join(names)}; or {files}"
+    files = "a Hugging Face config.json, a .gguf file"
+    simulated = f"(to simulate) an .onnx file, {', '.join(MATMUL_FREE)}"
+    allowed = f"{', '.join(names)}; or {files} or {simulated}"
     if not source or "\0" in source:
         raise InputError("model", "", source, allowed)
     if source in names:

@@ -111,6 +111,11 @@ def _print_silicon(console: Console, result: ModelResult) -> None:
                 )
                 table.add_row(part_name(name), *shares)
         show(console, table)
+    scaled_figures = sum(bool(constant["scaled"]) for constant in result.provenance)
+    if scaled_figures:
+        text = f"{scaled_figures} of {len(result.provenance)} constants are carried over from "
+        text += "another node or supply by a published rule; --json and --html name each"
+        console.print(Text(text, style="dim"))
     if result.area_mm2:
         total = sum(result.area_mm2.values())
         largest = sorted(result.area_mm2.items(), key=lambda item: -item[1])

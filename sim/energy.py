@@ -21,6 +21,7 @@ __all__ = [
     "PARTS",
     "EnergyRules",
     "constants",
+    "dram_ranks",
     "energy",
     "leakage_watts",
     "not_modelled",
@@ -102,10 +103,17 @@ def _dram(design: Design, rules: EnergyRules) -> tuple[float, float, float] | No
     if design.dram.technology == IDEAL:
         return NotModelled(f"dram.technology {IDEAL} has no energy figures")
     figures = load_memory(design.dram.technology).energy
-    watts = figures.background_milliwatts * 1e-3 * design.dram.channels if rules.background else 0.0
+    devices = design.dram.channels * dram_ranks(design)
+    watts = figures.background_milliwatts * 1e-3 * devices if rules.background else 0.0
     if each is not None:
         return each, each, watts
     return figures.read_pj_per_bit, figures.write_pj_per_bit, watts
+
+
+def dram_ranks(design: Design) -> int:
+    """Ranks of a channel that the design's capacity takes, all of them on standby."""
+    each = load_memory(design.dram.technology).capacity_bytes * design.dram.channels
+    return max(1, -(-design.dram.capacity_bytes // each))
 
 
 def leakage_watts(design: Design, process: Process) -> tuple[float, float]:
@@ -227,7 +235,9 @@ def not_modelled(design: Design, overrides: EnergyRules = PHYSICAL) -> dict[str,
         left_out["link"] = f"process {process.name} has no figure for links between cores"
     if design.flash is not None:
         left_out["flash standby"] = "flash costs what is read; standing by costs nothing"
-    if not overrides.background:
+    if overrides.background:
+        left_out["DRAM refresh"] = "its time counts, its energy does not"
+    else:
         left_out["DRAM background"] = "left out as the conventions say"
     if not overrides.leakage:
         left_out["leakage"] = "left out as the conventions say"
@@ -269,16 +279,17 @@ def _dram_constants(
     design: Design, overrides: EnergyRules, dram: tuple[float, float, float]
 ) -> list[Constant]:
     read, write, background = dram
-    name = design.dram.technology
-    standard = (
-        load_memory(name).source
-        if overrides.dram_pj_per_bit is None or overrides.background
-        else "conventions"
-    )
-    source = standard if overrides.dram_pj_per_bit is None else "conventions"
-    channels = f"{design.dram.channels} channels: {standard}"
+    conventions = "conventions"
+    moved = standing = conventions
+    if overrides.dram_pj_per_bit is None or overrides.background:
+        figures = load_memory(design.dram.technology).energy
+        moved = figures.source if overrides.dram_pj_per_bit is None else conventions
+        standing = (
+            f"{design.dram.channels} channels of {dram_ranks(design)} ranks: "
+            f"{figures.background_source}"
+        )
     return [
-        Constant("dram.read", read, "pJ/bit", None, None, source),
-        Constant("dram.write", write, "pJ/bit", None, None, source),
-        Constant("dram.background", 1e3 * background, "mW", None, None, channels),
+        Constant("dram.read", read, "pJ/bit", None, None, moved),
+        Constant("dram.write", write, "pJ/bit", None, None, moved),
+        Constant("dram.background", 1e3 * background, "mW", None, None, standing),
     ]

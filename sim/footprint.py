@@ -101,6 +101,7 @@ def footprint(
     end: int,
     model: str,
     tables: int,
+    limited: bool = True,
 ) -> Footprint:
     """Memory of a model.
 
@@ -114,6 +115,8 @@ def footprint(
         Positions of every sequence at the end.
     tables : int
         Elements of the embedding tables that are looked up on the accelerator.
+    limited : bool
+        Whether the capacity counts.
 
     Raises
     ------
@@ -136,7 +139,7 @@ def footprint(
     needed = weights + table + cache + activations
     short = needed - capacity
     missing = 0.0
-    if short > 0:
+    if limited and short > 0:
         parts = f"weights {weights}, embedding tables {table}, KV cache {cache}"
         parts += f", activations {activations}"
         allowed = (

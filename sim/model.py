@@ -30,6 +30,7 @@ from sim.cost.program import GemmCost, simulate_gemm
 from sim.energy import constants
 from sim.energy import not_modelled as energy_not_modelled
 from sim.footprint import footprint
+from sim.machine_constants import machine_constants
 from sim.phases import Setting, check_format, check_groups, phase_results, with_requantisation
 from sim.resources import Fit, check_device
 from sim.results import ModelResult, OperatorResult, PhaseResult, Roof
@@ -175,7 +176,15 @@ def simulate_model(
     last = list(works.values())[-1]
     check_groups(fmt, last, model.name)
     tables = _table_elements(model, last)
-    memory = footprint(design, fmt, list(works.values()), start + decode, model.name, tables)
+    memory = footprint(
+        design,
+        fmt,
+        list(works.values()),
+        start + decode,
+        model.name,
+        tables,
+        rules.memory_limit,
+    )
     setting = Setting(design, fmt, rules, memory)
     energy_rules = setting.energy_rules
     results: dict[str, PhaseResult] = {}
@@ -212,7 +221,11 @@ def simulate_model(
         | energy_not_modelled(design, energy_rules)
         | _silicon_not_modelled(silicon, fit),
         provenance=tuple(
-            asdict(constant) for constant in constants(design, total(activities), energy_rules)
+            asdict(constant)
+            for constant in (
+                *machine_constants(design),
+                *constants(design, total(activities), energy_rules),
+            )
         ),
         warnings=_warnings(model, prefill, decode, context)
         + (() if fit is None else tuple(f"{fit.device}: {what}" for what in fit.problems)),

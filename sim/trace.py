@@ -98,6 +98,7 @@ class _Drawing:
         self.cycle = 0
         self.phase = ""
         self.outlined: list[str] = []
+        self.mark = ""
         self.begun: list[str] = []
         self.joined: dict[str, int] = {}
         self.mean_occupancy: dict[str, dict[str, float]] = {}
@@ -137,7 +138,8 @@ class _Drawing:
         end: int,
         args: Mapping[str, object] | None = None,
     ) -> None:
-        self.writer.slice(track, self.phase, name, start, end, args)
+        marked = name if track == "operator" else name + self.mark
+        self.writer.slice(track, self.phase, marked, start, end, args)
 
     def _operator(self, share: _Share, name: str, cycles: int) -> None:
         operator = share.operator
@@ -153,8 +155,9 @@ class _Drawing:
         }
         if operator.context is not None:
             args["context"] = list(operator.context)
-        mark = " (simulated only)" if operator.simulated_only else ""
-        self._slice("operator", name + mark, self.cycle, self.cycle + cycles, args)
+        # what its engines do carries the mark too, until the next operator
+        self.mark = " (simulated only)" if operator.simulated_only else ""
+        self._slice("operator", name + self.mark, self.cycle, self.cycle + cycles, args)
 
     def _detail(self, share: _Share) -> Detail | None:
         """Every instruction, where the program's figures are those of the report.

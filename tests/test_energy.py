@@ -62,8 +62,8 @@ def test_array_by_hand() -> None:
     assert found["dram"] == pytest.approx(
         8e-12 * (1e6 * DRAM.read_pj_per_bit + 2e5 * DRAM.write_pj_per_bit)
     )
-    # Four channels.
-    assert found["dram_background"] == pytest.approx(4e-3 * 4e-3 * DRAM.background_milliwatts)
+    # Four channels of four ranks.
+    assert found["dram_background"] == pytest.approx(4e-3 * 16e-3 * DRAM.background_milliwatts)
     assert found["vector"] == found["flash"] == found["link"] == 0
     # 300 MHz: a million cycles take 3.33 ms, the unit is idle for the rest of 4 ms.
     unit, rest = leakage_watts(design, PROCESS)
@@ -222,7 +222,10 @@ def test_constants_are_those_used() -> None:
     assert "element.bitmod-encoder.energy" in listed
     assert listed["sram.524288B.512b.read"].value == pytest.approx(92.8, abs=0.05)
     assert listed["dram.read"].value == DRAM.read_pj_per_bit
-    assert listed["dram.background"].value == pytest.approx(4 * DRAM.background_milliwatts)
+    # four channels of 32 GiB: four ranks of 8 GiB each
+    assert listed["dram.background"].value == pytest.approx(16 * DRAM.background_milliwatts)
+    assert "of 4 ranks" in listed["dram.background"].source
+    assert listed["dram.background"].source != listed["dram.read"].source
     assert not any("fp16-mac" in name for name in listed)
     assert all(constant.source for constant in listed.values())
     rules = EnergyRules(pe_picojoules=0.56, array_overhead=1.5, dram_pj_per_bit=18.75)

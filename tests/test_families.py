@@ -54,7 +54,11 @@ PARAMETERS = {
 def test_every_family_is_here():
     assert set(CONFIGS) | {"yi"} == set(FAMILIES)  # Yi is a Llama with another vocabulary
     named = {config["architectures"][0] for config in CONFIGS.values()}
-    assert set(ARCHITECTURES) - named == {"Gemma3ForConditionalGeneration", "BitnetForCausalLM"}
+    others = {"Gemma3ForConditionalGeneration", "BitnetForCausalLM", "YiForCausalLM"}
+    assert set(ARCHITECTURES) - named == others
+    assert refused("llama", architectures=["FalconForCausalLM"], model_type="falcon").field == (
+        "model_type"
+    )
 
 
 @pytest.mark.parametrize("family", sorted(CONFIGS))

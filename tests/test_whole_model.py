@@ -210,6 +210,7 @@ def test_cores_share_one_flash():
 def test_activations_need_memory_too():
     spec = resolve_model("llama2-7b").spec
     one = load_design("bitmod-28nm")
+    one = dataclasses.replace(one, dram=dataclasses.replace(one.dram, capacity_bytes=1 << 38))
     fmt = parse_format(one.formats.weights)
     result = simulate_model(spec, one, fmt, 2048, batch=64)
     # two operands and the result of gate times up, and the residual
@@ -235,6 +236,7 @@ SWITCHES = {
     "mixed_sequences": False,
     "overlap": "perfect",
     "memory": "peak",
+    "memory_limit": False,
     "buffer_share": "whole",
     "buffers_hold": "operator",
     "array_shape": "phase",
@@ -257,12 +259,23 @@ def test_every_switch_changes_something():
     design, spec = load_design("bitmod-28nm"), resolve_model("mixtral-8x7b").spec
     fmt = parse_format(design.formats.weights)
 
+    dram = dataclasses.replace(design.dram, capacity_bytes=16 << 30)
+    design = dataclasses.replace(design, dram=dram)
+
     def figures(rules):
-        found = simulate_model(spec, design, fmt, 300, 3, batch=3, rules=rules)
+        try:
+            found = simulate_model(spec, design, fmt, 300, 3, batch=3, rules=rules)
+        except InputError:
+            return "refused"
         return [(p.cycles, p.dram_bytes, p.energy_joules) for p in found.phases.values()]
 
+    assert figures(PHYSICAL) == "refused"
+    assert figures(dataclasses.replace(PHYSICAL, memory_limit=False)) != "refused"
+    design = dataclasses.replace(design, dram=dataclasses.replace(dram, capacity_bytes=1 << 36))
     plain = figures(PHYSICAL)
     for switch, value in SWITCHES.items():
+        if switch == "memory_limit":
+            continue
         # the same name: what is kept from one simulation to the next must tell the switches
         assert figures(dataclasses.replace(PHYSICAL, **{switch: value})) != plain, switch
     assert figures(PHYSICAL) == plain

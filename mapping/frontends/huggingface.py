@@ -23,6 +23,7 @@ _Reader = Callable[[ConfigFields], dict[str, Any]]
 
 ARCHITECTURES: Mapping[str, _Reader] = {
     "LlamaForCausalLM": dense_configs.llama,
+    "YiForCausalLM": dense_configs.llama,  # configs from before Yi took Llama's class
     "MistralForCausalLM": dense_configs.mistral,
     "MixtralForCausalLM": expert_configs.mixtral,
     "Qwen2ForCausalLM": dense_configs.qwen2,
@@ -43,6 +44,7 @@ ARCHITECTURES: Mapping[str, _Reader] = {
 
 MODEL_TYPES: Mapping[str, _Reader] = {
     "llama": dense_configs.llama,
+    "Yi": dense_configs.llama,
     "mistral": dense_configs.mistral,
     "mixtral": expert_configs.mixtral,
     "qwen2": dense_configs.qwen2,
@@ -97,6 +99,9 @@ def _reader(config: Mapping[str, Any], where: str) -> _Reader:
     if names is not None:
         found = names[0] if len(names) == 1 else names
         if not isinstance(found, str) or found not in ARCHITECTURES:
+            kind = fields.fields.get("model_type")
+            if isinstance(kind, str) and kind not in MODEL_TYPES:
+                raise InputError(where, "model_type", kind, ", ".join(MODEL_TYPES))
             raise InputError(where, "architectures", found, ", ".join(ARCHITECTURES))
         return ARCHITECTURES[found]
     kind = fields.get("model_type", str, None)

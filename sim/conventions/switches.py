@@ -56,6 +56,8 @@ class Conventions:
     memory : str
         ``technology``: refresh, rows and turnaround of the DRAM; ``peak``: every cycle of the bus
         carries data.
+    memory_limit : bool
+        A model that does not fit the design's DRAM is refused, or its rest read from flash.
     buffer_share : str
         ``half``: of each on-chip buffer, the other half is being filled; ``whole``.
     buffers_hold : str
@@ -93,6 +95,7 @@ class Conventions:
     mixed_sequences: bool = True
     overlap: str = "double_buffered"
     memory: str = "technology"
+    memory_limit: bool = True
     buffer_share: str = "half"
     buffers_hold: str = "product"
     array_shape: str = "fastest"

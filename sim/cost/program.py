@@ -18,6 +18,7 @@ import numpy as np
 from designs.memory_timing import memory_timing
 from designs.spec import Design
 from mapping.formats import WeightFormat
+from mapping.layout import scale_slot_lines, weight_slot_lines
 from mapping.program import GemmProgram, compile_gemm, compile_tiling
 from mapping.tiling import GemmShape, Split, Tiling, choose_tiling
 from sim.activity import Activity, SramUse
@@ -209,14 +210,18 @@ def program_cost(design: Design, shape: GemmShape, fmt: WeightFormat, products: 
     scale, partial = ports["scale"], ports["partial"]
     tiles = ceil(shape.m / unit.lanes_m) * ceil(shape.n / unit.lanes_n) * products
     scales = float(tiles * fmt.groups(shape.k) * fmt.scaled)
-    pieces = float(tiles * (choose_tiling(design, shape, fmt).weights.chunks.parts - 1))
+    tiling = choose_tiling(design, shape, fmt)
+    pieces = float(tiles * (tiling.weights.chunks.parts - 1))
+    # Scales come with the weights; both are stored in whole lines.
+    codes, groups = weight_slot_lines(design, tiling).sum(), scale_slot_lines(design, tiling).sum()
+    scale_lines = cost.lines["weight"] * float(groups / (codes + groups)) * products
     uses = (
         SramUse(
             "weight",
             buffers.weight_bytes,
             step_bits,
             steps * products,
-            cost.lines["weight"] * line_bits / step_bits * products,
+            (cost.lines["weight"] * products - scale_lines) * line_bits / step_bits,
         ),
         SramUse(
             "activation",
@@ -226,7 +231,13 @@ def program_cost(design: Design, shape: GemmShape, fmt: WeightFormat, products: 
             cost.lines["activation"] * line_bits / activation * products,
         ),
         SramUse("output", buffers.output_bytes, tile_bits, stored * products, stored * products),
-        SramUse("scale", scale.capacity_bytes, scale.port_bits, scales),
+        SramUse(
+            "scale",
+            scale.capacity_bytes,
+            scale.port_bits,
+            scales,
+            scale_lines * line_bits / scale.port_bits,
+        ),
         SramUse("partial", partial.capacity_bytes, partial.port_bits, pieces, pieces),
     )
     activity = Activity(
