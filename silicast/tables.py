@@ -112,5 +112,9 @@ def show(
         column.no_wrap = False
         column.width = max(_NARROWEST_PROSE, longest - (width - console.width))
         width = Measurement.get(console, wide, table).maximum
-    Console(width=max(width, console.width), highlight=False).print(table)
+    out = Console(width=max(width, console.width), highlight=False)
+    if table.title:  # rich would wrap it to the width of the table
+        out.print(table.title)
+        table.title = None
+    out.print(table)
     return dropped
