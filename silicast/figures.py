@@ -9,6 +9,7 @@ __all__ = [
     "exact",
     "percent",
     "plain",
+    "prefixed",
     "quantity",
     "ratio",
     "seconds",
@@ -48,6 +49,15 @@ def significant(value: float, digits: int) -> str:
     return f"{round(value, decimals):,.{decimals}f}"
 
 
+def prefixed(value: float, digits: int = 3) -> tuple[str, str]:
+    """A figure other than 0 and its SI prefix: ``("1.62", "G")``; exponents beyond the prefixes."""
+    size = abs(float(f"{value:.{digits - 1}e}"))  # 999.9 becomes 1.00 k, not 1000
+    for scale, prefix in _PREFIXES:
+        if size >= scale * (1 - 1e-12):
+            return significant(value / scale, digits), prefix
+    return f"{value:.{digits - 1}e}", ""
+
+
 def quantity(value: float | None, unit: str, digits: int = 3) -> str:
     """A figure with an SI prefix, e.g. ``1.62 GB``; `ABSENT` without one.
 
@@ -62,13 +72,8 @@ def quantity(value: float | None, unit: str, digits: int = 3) -> str:
     """
     if value is None or not isfinite(value):
         return ABSENT
-    if value == 0:
-        return f"0{_SPACE}{unit}"
-    size = abs(float(f"{value:.{digits - 1}e}"))  # 999.9 becomes 1.00 k, not 1000
-    for scale, prefix in _PREFIXES:
-        if size >= scale * (1 - 1e-12):
-            return f"{significant(value / scale, digits)}{_SPACE}{prefix}{unit}"
-    return f"{value:.{digits - 1}e}{_SPACE}{unit}"
+    figure, prefix = ("0", "") if value == 0 else prefixed(value, digits)
+    return f"{figure}{_SPACE}{prefix}{unit}"
 
 
 def plain(value: float | None, unit: str) -> str:

@@ -9,36 +9,20 @@ from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
-from silicast.figures import significant, words
+from silicast.figures import prefixed, words
 
 __all__ = ["make_table", "part", "scaled", "show", "standard_output", "words"]
 
 _WIDEST = 10_000
 _NARROWEST_PROSE = 24
-_PREFIXES = (
-    (1e12, "T"),
-    (1e9, "G"),
-    (1e6, "M"),
-    (1e3, "k"),
-    (1.0, ""),
-    (1e-3, "m"),
-    (1e-6, "u"),
-    (1e-9, "n"),
-    (1e-12, "p"),
-)
 
 
 def scaled(value: float | None, unit: str = "") -> str:
     """A figure with an SI prefix, e.g. ``1.62 G``."""
     if value is None:
         return "-"
-    if value == 0:
-        return f"0 {unit}".strip()
-    rounded = abs(float(f"{value:.2e}"))  # 999.9 M becomes 1.00 G
-    for size, prefix in _PREFIXES:
-        if rounded >= size * (1 - 1e-12):
-            return f"{significant(value / size, 3)} {prefix}{unit}".strip()
-    return f"{value:.3g} {unit}".strip()
+    figure, prefix = ("0", "") if value == 0 else prefixed(value)
+    return f"{figure} {prefix.replace('µ', 'u')}{unit}".strip()
 
 
 def part(value: float | None) -> str:
