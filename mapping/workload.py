@@ -97,6 +97,8 @@ class Phase:
         Whether the context grows from pass to pass.
     causal, counts_itself : bool
         As `Context`.
+    windows : bool
+        Whether sliding windows bound what a token sees.
     """
 
     name: str
@@ -107,6 +109,7 @@ class Phase:
     growing: bool = True
     causal: bool = True
     counts_itself: bool = True
+    windows: bool = True
 
     @property
     def rows(self) -> int:
@@ -118,6 +121,7 @@ class Phase:
         past = np.full(self.passes, self.start, np.int64)
         if self.growing:
             past = past + np.arange(self.passes, dtype=np.int64) * self.tokens
+        window = window if self.windows else None
         return Context(past, self.tokens, window, self.causal, self.counts_itself)
 
 

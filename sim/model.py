@@ -9,7 +9,7 @@ layer, phase or model they belong to.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import lru_cache
 from typing import Protocol
 
@@ -244,7 +244,7 @@ def _phases(prefill: int, decode: int, start: int, batch: int, rules: Convention
     if decode:
         growing = rules.decode_context == "growing"
         result.append(decode_phase(decode, batch, start, growing, growing))
-    return result
+    return [replace(phase, windows=rules.sliding_windows) for phase in result]
 
 
 def _works(graph: networkx.DiGraph, design: Design, phase: Phase, rules: Conventions) -> list[Work]:

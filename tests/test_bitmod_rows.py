@@ -7,12 +7,13 @@ They are first held against the simulator's own output, then silicast is held ag
 models, contexts and batches that the output does not have.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from math import ceil, floor
 
 import pytest
 
+from mapping.models import resolve_model
 from silicast.fidelity import bitmod
 from silicast.simulation import simulate
 
@@ -214,3 +215,15 @@ def test_sizes_that_fill_no_tile(model, design, weights, context, batch):
         (cycles, joules), (found, spent) = expected(*case), ours(*case)
         assert found == cycles, case
         assert spent == pytest.approx(joules, rel=1e-6, abs=0), case
+
+
+def test_the_publication_knows_no_sliding_windows():
+    """Phi-3-mini sees 2,047 positions; the publication's equations have no such limit."""
+    spec = resolve_model("phi-3-mini").spec
+    assert spec.window(0) == 2047
+    counted = [
+        simulate(model, "bitmod-28nm", 2048, conventions="bitmod-hpca25").phases["prefill"]
+        for model in (spec, replace(spec, sliding_window=None))
+    ]
+    assert counted[0].cycles == counted[1].cycles
+    assert counted[0].energy_joules == counted[1].energy_joules

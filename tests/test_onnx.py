@@ -9,7 +9,8 @@ pytest.importorskip("onnx")
 
 from onnx import helper, inliner, numpy_helper, save, shape_inference
 from onnx_graphs import assert_equal_graphs, contents, edges, llama_spec, opt_spec
-from tiny_onnx import Decoder, Sizes
+from tiny_onnx import Decoder
+from tiny_onnx_graph import Sizes
 
 from mapping.frontends.onnx_file import read_onnx
 from mapping.graph import build_graph, linear_operators, operators

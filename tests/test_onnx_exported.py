@@ -7,8 +7,8 @@ pytest.importorskip("onnx")
 
 from onnx import TensorProto
 from onnx_graphs import assert_equal_graphs, contents, llama_spec, opt_spec
-from tiny_onnx import Decoder, Sizes
-from tiny_onnx_graph import Graph
+from tiny_onnx import Decoder
+from tiny_onnx_graph import Graph, Sizes
 
 from designs.errors import InputError
 from mapping.frontends.onnx_file import read_onnx

@@ -10,8 +10,8 @@ pytest.importorskip("onnx")
 
 from onnx import TensorProto, helper
 from onnx_graphs import assert_equal_graphs, contents, llama_spec, opt_spec
-from tiny_onnx import Decoder, Sizes
-from tiny_onnx_graph import Graph, apply, mlp
+from tiny_onnx import Decoder
+from tiny_onnx_graph import Graph, Sizes, apply, mlp
 
 from mapping.frontends.onnx_file import read_onnx
 from mapping.graph import build_graph, operators

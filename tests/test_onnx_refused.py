@@ -9,8 +9,8 @@ pytest.importorskip("onnx")
 
 from onnx import TensorProto, helper, numpy_helper, save
 from onnx_graphs import contents
-from tiny_onnx import Decoder, Sizes
-from tiny_onnx_graph import apply, mlp
+from tiny_onnx import Decoder
+from tiny_onnx_graph import Sizes, apply, mlp
 
 from designs.errors import InputError
 from mapping.frontends.onnx_file import read_onnx

@@ -7,7 +7,8 @@ pytest.importorskip("onnx")
 
 from onnx import TensorShapeProto, checker, helper
 from onnx.reference import ReferenceEvaluator
-from tiny_onnx import Decoder, Sizes
+from tiny_onnx import Decoder
+from tiny_onnx_graph import Sizes
 
 from mapping.frontends.onnx_network import build_network
 from mapping.frontends.onnx_shapes import infer_shapes

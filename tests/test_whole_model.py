@@ -231,6 +231,7 @@ SWITCHES = {
     "lm_head_rows": "all",
     "decode_context": "fixed",
     "causal": False,
+    "sliding_windows": False,
     "vector_operators": False,
     "scores_on_chip": False,
     "mixed_sequences": False,
@@ -257,8 +258,8 @@ def test_every_switch_changes_something():
     names = {f.name for f in dataclasses.fields(PHYSICAL)} - {"name", "description"}
     assert set(SWITCHES) == names
     design, spec = load_design("bitmod-28nm"), resolve_model("mixtral-8x7b").spec
+    spec = dataclasses.replace(spec, sliding_window=200)
     fmt = parse_format(design.formats.weights)
-
     dram = dataclasses.replace(design.dram, capacity_bytes=16 << 30)
     design = dataclasses.replace(design, dram=dram)
 

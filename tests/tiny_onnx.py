@@ -1,26 +1,8 @@
 """Small ONNX decoders, with the chains of nodes that exporters write for each operator."""
 
-from dataclasses import dataclass
-
 import numpy
 from onnx import TensorProto, helper
-from tiny_onnx_graph import Graph
-
-INF = numpy.iinfo(numpy.int64).max
-
-
-@dataclass
-class Sizes:
-    """Sizes of a tiny decoder."""
-
-    hidden: int = 48
-    heads: int = 6
-    kv_heads: int = 2
-    head_dim: int = 8
-    ffn: int = 80
-    vocab: int = 112
-    layers: int = 2
-    positions: int = 64
+from tiny_onnx_graph import INF, Graph
 
 
 class Decoder:

@@ -1,7 +1,11 @@
 """Writes ONNX graphs node by node."""
 
+from dataclasses import dataclass
+
 import numpy
 from onnx import TensorProto, helper, numpy_helper, save
+
+INF = numpy.iinfo(numpy.int64).max
 
 
 class Graph:
@@ -87,3 +91,17 @@ def apply(op, *more, **attributes):
         return graph.node(op, x, *(make(graph) for make in more), name="last", **attributes)
 
     return step
+
+
+@dataclass
+class Sizes:
+    """Sizes of a tiny decoder."""
+
+    hidden: int = 48
+    heads: int = 6
+    kv_heads: int = 2
+    head_dim: int = 8
+    ffn: int = 80
+    vocab: int = 112
+    layers: int = 2
+    positions: int = 64

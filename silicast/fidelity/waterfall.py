@@ -14,6 +14,7 @@ WHY = {
     "lm_head_rows": "only the last position of a prompt needs logits",
     "decode_context": "the new token attends to itself too: 257 positions, not 256",
     "causal": "a token attends to itself and to what is before it: half of all pairs",
+    "sliding_windows": "windows bound what is seen: nothing changes for a model without",
     "vector_operators": "norms, softmax, RoPE, activations and adds take time and traffic",
     "scores_on_chip": "scores and probabilities stay in the activation buffer, no longer in DRAM",
     "mixed_sequences": "tokens of different sequences share tiles; there is one sequence here",

@@ -42,6 +42,8 @@ class Conventions:
         the context before the first one.
     causal : bool
         A token of a prefill attends to itself and what is before it; else to the whole prompt.
+    sliding_windows : bool
+        A layer with a sliding window attends to its window; else to the whole context.
     vector_operators : bool
         Norms, softmax, RoPE, activation functions, adds, multiplies, embedding and appending to
         the cache cost cycles, traffic and energy; else nothing.
@@ -90,6 +92,7 @@ class Conventions:
     lm_head_rows: str = "last"
     decode_context: str = "growing"
     causal: bool = True
+    sliding_windows: bool = True
     vector_operators: bool = True
     scores_on_chip: bool = True
     mixed_sequences: bool = True
