@@ -19,6 +19,7 @@ from designs.memory_timing import (
     sequential_fraction,
 )
 from sim.memory.channel import MemoryBus
+from sim.memory.dram import addresses, controller
 
 TINY, BIG = load_design("dense-int8-tiny"), load_design("dense-int8")
 
@@ -319,8 +320,6 @@ def _channel_of(name: str):
 @pytest.mark.parametrize("name", memory_names())
 def test_a_stream_is_as_fast_as_command_by_command(name: str) -> None:
     """Burst level against the command-level simulator, which shares only the data sheet."""
-    controller = pytest.importorskip("sim.memory.dram.controller")
-    addresses = pytest.importorskip("sim.memory.dram.addresses")
     technology, design = _channel_of(name)
     accesses = 30_000
     at = np.arange(accesses, dtype=np.int64) * technology.access_bytes
@@ -355,8 +354,6 @@ def _patterns() -> dict[str, tuple[list[tuple[int, int, bool]], float, float]]:
 
 @pytest.mark.parametrize("name", _patterns())
 def test_patterns_are_as_fast_as_command_by_command(name: str) -> None:
-    controller = pytest.importorskip("sim.memory.dram.controller")
-    addresses = pytest.importorskip("sim.memory.dram.addresses")
     technology = load_memory("ddr4-2400")
     bursts, least, most = _patterns()[name]
     lines = np.concatenate([np.arange(line, line + beats) for line, beats, _ in bursts])

@@ -112,11 +112,15 @@ def _summary(rows: Sequence[Row]) -> str:
     return _table(columns, "lllrllrr", lines)
 
 
+def _ours(row: Row) -> str:
+    """Cells of what silicast finds: counted the publication's way, then physically."""
+    pairs = ((row.counted, row.counted_error), (row.physical, row.physical_error))
+    return " | ".join(f"{_quantity(value, row.unit)} | {_percent(off)}" for value, off in pairs)
+
+
 def _compared(rows: Sequence[Row]) -> str:
     lines = [
-        f"{row.workload} | `{row.design}` | {row.weights} | {_published(row)} | "
-        f"{_quantity(row.counted, row.unit)} | {_percent(row.counted_error)} | "
-        f"{_quantity(row.physical, row.unit)} | {_percent(row.physical_error)}"
+        f"{row.workload} | `{row.design}` | {row.weights} | {_published(row)} | {_ours(row)}"
         for row in rows
     ]
     columns = "workload | design | weights | published | as counted | error | physical | error"
@@ -142,9 +146,7 @@ def _bitmod(rows: Sequence[Row]) -> str:
 
 def _claims(rows: Sequence[Row]) -> str:
     lines = [
-        f"{row.workload} | {row.place} | {_published(row)} | {_quantity(row.counted, row.unit)} | "
-        f"{_percent(row.counted_error)} | {_quantity(row.physical, row.unit)} | "
-        f"{_percent(row.physical_error)} | {row.reason}"
+        f"{row.workload} | {row.place} | {_published(row)} | {_ours(row)} | {row.reason}"
         for row in rows
     ]
     columns = "claim; task | where | published | as counted | error | physical | error | reason"
@@ -154,9 +156,7 @@ def _claims(rows: Sequence[Row]) -> str:
 def _fpga(rows: Sequence[Row]) -> str:
     lines = [
         f"{row.publication} | {row.workload} | `{row.design}` | {row.grade} | "
-        f"{_published(row)} {row.unit} | {_quantity(row.counted, row.unit)} | "
-        f"{_percent(row.counted_error)} | {_quantity(row.physical, row.unit)} | "
-        f"{_percent(row.physical_error)}"
+        f"{_published(row)} {row.unit} | {_ours(row)}"
         for row in rows
     ]
     columns = (
