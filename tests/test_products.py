@@ -4,7 +4,7 @@ import dataclasses
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from designs.errors import InputError
@@ -244,6 +244,8 @@ def whole_attention(context, sharing, design, rules=PHYSICAL):
     window=st.one_of(st.none(), st.integers(1, 400)),
     shrink=st.sampled_from([1, 16, 64, 1024]),
 )
+@example(("buffers", "weight_bytes"), 0, 3, 1, 2, 1024)  # windows read less than their tokens see
+@example(("buffers", "weight_bytes"), 0, 8, 4, 2, 1024)
 def test_more_hardware_is_never_slower_at_attention(more, past, tokens, sharing, window, shrink):
     sizes = {f"{b}_bytes": 524288 // shrink for b in ("activation", "weight")}
     buffers = dataclasses.replace(ONE_SHAPE.buffers, **sizes)
@@ -332,3 +334,14 @@ def test_compute_and_traffic_follow_one_loop_order(design, m, n, k):
             time = max(count * steps, int(stream.cycles(moved, 2 * m * n)))
             best = time if best is None else min(best, time)
     assert max(cost.compute_cycles[0], cost.memory_cycles[0]) == best
+
+
+@pytest.mark.parametrize("weight_bytes", [16, 1024, 524288])
+def test_a_windowed_prefill_reads_every_position_some_token_sees(weight_bytes):
+    """Not only those of the last token, whether scores stay on chip or go through DRAM."""
+    buffers = dataclasses.replace(BITMOD.buffers, weight_bytes=weight_bytes)
+    design = dataclasses.replace(BITMOD, buffers=buffers)
+    context = Context(np.array([0]), 300, 2)
+    for rules in (PHYSICAL, dataclasses.replace(PHYSICAL, scores_on_chip=False)):
+        cost = attention("attention_scores", context, 1, 64, 1, design=design, rules=rules)
+        assert cost.read_bytes[0] >= 300 * (64 + 2) + 300 * 64 * 2  # keys with scales, queries

@@ -109,7 +109,7 @@ def _through_dram(
     assert context is not None
     scores = work.kind == "attention_scores"
     stored, bits = kv_stored(design, rules), design.formats.activation_bits
-    seen = context.widest()
+    seen = context.seen(0, context.tokens)  # a window moves on: all tokens need more than the last
     one = np.ones_like(seen)
     k, n = (width, seen) if scores else (seen, width)
     rows = work.m * products
@@ -193,8 +193,8 @@ def _cache_rows(
     if context.tokens == 1:
         again = -(-sharing // rows)
         return np.where(fits, seen, seen * again)
-    if bool(fits[0]):  # whatever the blocks; what no token can see any more is read once, too
-        return np.array([int(context.past[0]) + context.tokens], np.int64)
+    if bool(fits[0]):  # whatever the blocks
+        return context.seen(0, context.tokens)
     blocks = -(-context.tokens // max(1, int(rows[0]) // sharing))
     block = -(-context.tokens // blocks)  # equal ones read least
     starts = np.arange(0, context.tokens, block, dtype=np.int64)
