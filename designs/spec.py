@@ -17,6 +17,7 @@ from designs.errors import InputError
 from designs.memory_timing import check_channel
 from designs.parts import Cores, Flash, Formats, Silicon, Sram, Vector
 from designs.units import UnitSpec
+from designs.units.base import ACTIVATION_BYTES
 
 __all__ = [
     "INSTRUCTION_BYTES",
@@ -217,9 +218,11 @@ class Design:
 
     def _check_rtl(self) -> None:
         """What the generated accelerator needs."""
-        if self.formats.activation_bits != 8:
+        if self.activations not in self.unit.activation_formats:
             found = self.formats.activation_bits
-            raise InputError("design", "formats.activation_bits", found, "8 with this unit")
+            widths = [str(8 * ACTIVATION_BYTES[name]) for name in self.unit.activation_formats]
+            allowed = f"{' or '.join(widths)} with this unit"
+            raise InputError("design", "formats.activation_bits", found, allowed)
         allowed = "1r1w and double_buffered = true: so are the generated buffers"
         if self.sram.ports != "1r1w":
             raise InputError("design", "sram.ports", self.sram.ports, allowed)
@@ -262,6 +265,16 @@ class Design:
                     found,
                     f"at least {least} bytes, so that one tile fits",
                 )
+
+    @property
+    def activations(self) -> str:
+        """Activations of the products: ``int8`` or ``fp16``."""
+        return "fp16" if self.formats.activation_bits == 16 else "int8"
+
+    @property
+    def activation_step_bytes(self) -> int:
+        """Bytes of activations one step of the unit reads."""
+        return self.unit.activation_step_bytes(self.activations)
 
     # Memory geometry -------------------------------------------------------------------------
 
@@ -328,8 +341,12 @@ class Design:
 
     @property
     def digest(self) -> str:
-        """SHA-256 of all fields but the description, as sorted JSON; comments do not change it."""
+        """SHA-256 of what makes the hardware, as sorted JSON: all but description and formats.
+
+        Number formats are what a program chooses; comments of the file change nothing either.
+        """
         fields = dataclasses.asdict(self)
         fields.pop("description")
+        fields.pop("formats")
         fields["unit"]["kind"] = self.unit.kind
         return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()

@@ -135,16 +135,21 @@ class Accelerator(wiring.Component):
         m.submodules.output_buffer = outputs = Buffer(
             design.tile_lines * line, line, sizes.output_bytes
         )
-        for buffer, buffer_id, address in (
-            (activations, BufferId.ACTIVATION, compute.activation_address),
-            (weights, BufferId.WEIGHT, compute.weight_address),
-            (scales, BufferId.SCALE, compute.scale_address),
+        for buffer, buffer_id, enable, address in (
+            (
+                activations,
+                BufferId.ACTIVATION,
+                compute.activation_enable,
+                compute.activation_address,
+            ),
+            (weights, BufferId.WEIGHT, compute.weight_enable, compute.weight_address),
+            (scales, BufferId.SCALE, compute.scale_enable, compute.scale_address),
         ):
             m.d.comb += [
                 buffer.write_enable.eq(load.write_enable[buffer_id]),
                 buffer.write_address.eq(load.write_address),
                 buffer.write_data.eq(load.write_data),
-                buffer.read_enable.eq(compute.read_enable),
+                buffer.read_enable.eq(enable),
                 buffer.read_address.eq(address),
             ]
         m.d.comb += [
@@ -157,17 +162,20 @@ class Accelerator(wiring.Component):
         ]
 
         # Unit: control and the words on the buffer outputs move together.
-        half = 4 * unit_spec.weight_word_bytes
-        word = weights.read_data
-        if 4 in unit_spec.weight_bits:
-            word = Mux(compute.upper_half, word[half:], word)
+        word, tokens_word = weights.read_data, activations.read_data
+        if min(unit_spec.weight_bits) < unit_spec.weight_word_bits:
+            word = Mux(compute.upper_weights, word[len(word) // 2 :], word)
+        if len(unit_spec.activation_formats) > 1:
+            upper = tokens_word[len(tokens_word) // 2 :]
+            tokens_word = Mux(compute.upper_activations, upper, tokens_word)
+        step = compute.control.payload
         connect(m, compute.control, unit.control)
         m.d.comb += [
-            unit.activations.valid.eq(compute.control.valid),
-            unit.activations.payload.eq(activations.read_data),
+            unit.activations.valid.eq(compute.control.valid & (step.word == 0)),
+            unit.activations.payload.eq(tokens_word),
             unit.weights.valid.eq(compute.control.valid),
             unit.weights.payload.eq(word),
-            unit.scales.valid.eq(compute.control.valid),
+            unit.scales.valid.eq(compute.control.valid & step.group_last & step.scaled),
             unit.scales.payload.eq(scales.read_data),
         ]
 

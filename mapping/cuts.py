@@ -70,9 +70,9 @@ class WeightTiling:
     fmt : WeightFormat
         Number format.
     steps : int
-        Steps of the whole of K, padded to ``lanes_k``.
+        Steps of the whole of K, padded to ``lanes_k``, of all planes with a scale of their own.
     unit_steps : int
-        Steps K may be cut at: a scale group, or 1.
+        Steps K may be cut at: a scale group with all its planes, or 1.
     columns : Split
         Feature tiles over slots (each slot, or each row of chunk slots).
     chunks : Split
@@ -81,6 +81,8 @@ class WeightTiling:
         Slots of the ring in the weight buffer, and of the one in the scale buffer.
     weight_slot_bytes, scale_slot_bytes : int
         Distance of two slots in the buffers; whole lines and words.
+    word_bits : int
+        Bits of every code that one weight word holds (`designs.units.base.UnitSpec`).
     """
 
     n: int
@@ -93,6 +95,12 @@ class WeightTiling:
     slots: int
     weight_slot_bytes: int
     scale_slot_bytes: int
+    word_bits: int = 8
+
+    @property
+    def activation_steps(self) -> int:
+        """Steps of activations of the whole of K: planes read the same ones again."""
+        return self.steps // self.fmt.planes
 
     @property
     def slot_count(self) -> int:
@@ -110,11 +118,11 @@ class WeightTiling:
     @property
     def feature_grain(self) -> int:
         """Feature tiles of a slot that fill whole weight words: where a slot may be cut."""
-        return 8 // gcd(8, self.chunk_steps(0) * self.fmt.bits)
+        return self.word_bits // gcd(self.word_bits, self.chunk_steps(0) * self.fmt.bits)
 
     def group_steps(self, chunk: int) -> int:
         """Steps of a scale group as the instruction says it; the chunk when unscaled."""
-        return self.unit_steps if self.fmt.scaled else self.chunk_steps(chunk)
+        return self.unit_steps // self.fmt.planes if self.fmt.scaled else self.chunk_steps(chunk)
 
 
 @dataclass(frozen=True)

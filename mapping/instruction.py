@@ -3,7 +3,7 @@
 Everything here follows mapping/isa.py: no field name, width or offset is repeated.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -239,11 +239,19 @@ def _check_buffer(opcode: Opcode, values: NDArray[np.int64], rows: NDArray[np.in
         )
 
 
-def listing(instructions: Iterable[Instruction]) -> str:
+def listing(
+    instructions: Iterable[Instruction], title: Callable[[Instruction], str] | None = None
+) -> str:
     """A readable listing, one aligned line an instruction.
 
     Columns: index, opcode, the engines a token is taken from, the engines one is given to, and
     the operands by name.
+
+    Parameters
+    ----------
+    instructions : iterable of Instruction
+    title : callable, optional
+        What to call a MATMUL, in front of its operands.
     """
     lines = [f"{'index':>7}  {'opcode':<7} {'takes from':<13} {'gives to':<13} operands"]
     for index, i in enumerate(instructions):
@@ -253,6 +261,8 @@ def listing(instructions: Iterable[Instruction]) -> str:
         shown = []
         for name, value in zip(operand_names(i.opcode), i.operands, strict=True):
             shown.append(f"{name}={Buffer(value).name.lower() if name == 'buffer' else value}")
+        if title is not None and i.opcode is Opcode.MATMUL:
+            shown.insert(0, title(i))
         text = f"{index:7d}  {i.opcode.name:<7} {takes:<13} {gives:<13} {' '.join(shown)}"
         lines.append(text.rstrip())
     return "\n".join(lines) + "\n"

@@ -10,10 +10,13 @@ from numpy.typing import NDArray
 
 from designs.errors import InputError
 from designs.spec import Design
+from mapping.half_precision import check_finite
+from mapping.planes import pack_planes
 from mapping.quantise import QuantisedWeights
 from mapping.tiling import Split, Tiling, WeightTiling
 
 __all__ = [
+    "ACTIVATION_TYPES",
     "activation_block_lines",
     "output_lines",
     "pack_activations",
@@ -25,6 +28,9 @@ __all__ = [
     "unpack_outputs",
     "weight_slot_lines",
 ]
+
+ACTIVATION_TYPES = {"int8": np.int8, "fp16": np.float16}
+"""Numpy type of one activation by format."""
 
 _PIECE_CODES = 1 << 23  # codes transposed at a time: bounds the scratch memory of packing
 
@@ -48,14 +54,14 @@ def weight_slot_lines(design: Design, tiling: Tiling | WeightTiling) -> NDArray[
 def scale_slot_lines(design: Design, tiling: Tiling | WeightTiling) -> NDArray[np.int64]:
     """Memory lines of every scale slot, int64 (columns, chunks); zeros when unscaled."""
     weights = _of_weights(tiling)
-    word = design.unit.scale_word_bytes if weights.fmt.scaled else 0
+    word = weights.fmt.planes * design.unit.scale_word_bytes if weights.fmt.scaled else 0
     size = np.outer(_sizes(weights.columns), _sizes(weights.chunks)) * word
     return -(-size // design.line_bytes)
 
 
 def activation_block_lines(design: Design, tiling: Tiling) -> NDArray[np.int64]:
     """Memory lines of every block of activations, int64 (blocks,)."""
-    tile = tiling.weights.steps * design.unit.activation_word_bytes
+    tile = tiling.weights.activation_steps * design.activation_step_bytes
     return -(-_sizes(tiling.blocks) * tile // design.line_bytes)
 
 
@@ -144,6 +150,8 @@ def pack_weights(
 ) -> NDArray[np.uint8]:
     """Weight codes as memory lines: slot after slot, each step [lanes_n][lanes_k] packed.
 
+    A unit whose weight word is a bit plane gets the codes plane by plane (`mapping.planes`).
+
     Parameters
     ----------
     design : Design
@@ -167,6 +175,7 @@ def pack_weights(
     lanes_n, lanes_k = design.unit.lanes_n, design.unit.lanes_k
     lines = weight_slot_lines(design, cut)
     memory = np.zeros((int(lines.sum()), design.line_bytes), np.uint8)
+    padding = int(cut.fmt.bipolar)  # 0 is no bipolar code
     row_bytes = lines.sum(axis=1) * design.line_bytes
     first_byte = np.cumsum(row_bytes) - row_bytes
     for first, count, tiles in cut.columns.runs():
@@ -179,17 +188,24 @@ def pack_weights(
         for low in range(0, count, piece):
             high = min(count, low + piece)
             feature = (cut.columns.start(first) + low * tiles) * lanes_n
-            codes = _rows(weights.codes, feature, (high - low) * tiles * lanes_n)
-            codes = _pad_last(codes, cut.steps * lanes_k)
+            codes = _rows(weights.codes, feature, (high - low) * tiles * lanes_n, padding)
+            codes = _pad_last(codes, cut.steps * lanes_k, padding)
             codes = codes.reshape(high - low, tiles, lanes_n, cut.steps, lanes_k)
             offset = 0
             for chunk in range(cut.chunks.parts):
                 steps = slice(cut.chunk_start(chunk), cut.chunk_start(chunk + 1))
                 part = codes[:, :, :, steps].transpose(0, 1, 3, 2, 4)
-                packed = pack_codes(part.reshape(high - low, -1), cut.fmt.bits)
+                packed = _packed(cut, part.reshape(high - low, -1, lanes_n, lanes_k))
                 columns[low:high, offset : offset + packed.shape[1]] = packed
                 offset += int(lines[first, chunk]) * design.line_bytes
     return memory
+
+
+def _packed(cut: WeightTiling, codes: NDArray[np.int8]) -> NDArray[np.uint8]:
+    """Codes (rows, steps, lanes_n, lanes_k) as the unit reads them, uint8 (rows, bytes)."""
+    if cut.word_bits == 1:
+        return pack_planes(codes, cut.fmt.bits, cut.fmt.bipolar)
+    return pack_codes(codes.reshape(len(codes), -1), cut.fmt.bits)
 
 
 def pack_scales(
@@ -218,7 +234,8 @@ def pack_scales(
         scales = scales.reshape(count, tiles, lanes_n, -1)
         offset = 0
         for chunk in range(cut.chunks.parts):
-            groups = slice(cut.chunks.start(chunk), cut.chunks.start(chunk + 1))
+            planes = cut.fmt.planes
+            groups = slice(cut.chunks.start(chunk) * planes, cut.chunks.start(chunk + 1) * planes)
             part = scales[:, :, :, groups].transpose(0, 1, 3, 2).reshape(count, -1)
             columns[:, offset : offset + part.shape[1]] = part
             offset += int(lines[first, chunk]) * design.line_bytes
@@ -226,36 +243,39 @@ def pack_scales(
 
 
 def _check_weights(weights: QuantisedWeights, cut: WeightTiling) -> None:
-    if weights.codes.shape != (cut.n, cut.k):
-        raise InputError("weights", "shape", weights.codes.shape, f"({cut.n}, {cut.k})")
+    stored = cut.n, cut.k * cut.fmt.planes
+    if weights.codes.shape != stored:
+        raise InputError("weights", "shape", weights.codes.shape, str(stored))
     if weights.fmt != cut.fmt:
         raise InputError("weights", "format", weights.fmt.name, cut.fmt.name)
 
 
-def _rows(matrix: NDArray, first: int, count: int) -> NDArray:
-    """``count`` rows from ``first`` on, zeros below the last one; a view when none is missing."""
+def _rows(matrix: NDArray, first: int, count: int, padding: int = 0) -> NDArray:
+    """``count`` rows from ``first`` on, padded below the last one; a view when none is missing."""
     part = matrix[first : first + count]
     if len(part) == count:
         return part
-    return np.pad(part, ((0, count - len(part)), (0, 0)))
+    return np.pad(part, ((0, count - len(part)), (0, 0)), constant_values=padding)
 
 
-def _pad_last(matrix: NDArray, size: int) -> NDArray:
+def _pad_last(matrix: NDArray, size: int, padding: int = 0) -> NDArray:
     missing = size - matrix.shape[1]
-    return np.pad(matrix, ((0, 0), (0, missing))) if missing else matrix
+    if not missing:
+        return matrix
+    return np.pad(matrix, ((0, 0), (0, missing)), constant_values=padding)
 
 
 def pack_activations(
-    design: Design, activations: NDArray[np.int8], tiling: Tiling
+    design: Design, activations: NDArray[np.int8] | NDArray[np.float16], tiling: Tiling
 ) -> NDArray[np.uint8]:
-    """INT8 activations as memory lines: block, token tile, step, [lanes_m][lanes_k].
+    """Activations as memory lines: block, token tile, step, [lanes_m][lanes_k].
 
     Parameters
     ----------
     design : Design
         The accelerator.
-    activations : int8 (M, K)
-        Codes.
+    activations : int8 or float16 (M, K)
+        INT8 codes, or finite FP16 values where the design's activations are FP16.
     tiling : Tiling
         How the product is cut.
 
@@ -268,10 +288,14 @@ def pack_activations(
     InputError
         The shape or type is not that of the tiling.
     """
-    shape, steps = tiling.shape, tiling.weights.steps
-    if activations.shape != (shape.m, shape.k) or activations.dtype != np.int8:
+    shape, steps = tiling.shape, tiling.weights.activation_steps
+    kind = ACTIVATION_TYPES[design.activations]
+    if activations.shape != (shape.m, shape.k) or activations.dtype != kind:
         found = f"{activations.dtype} {activations.shape}"
-        raise InputError("activations", "shape", found, f"int8 ({shape.m}, {shape.k})")
+        allowed = f"{np.dtype(kind).name} ({shape.m}, {shape.k})"
+        raise InputError("activations", "shape", found, allowed)
+    if kind is np.float16:
+        check_finite(activations)
     lanes_m, lanes_k = design.unit.lanes_m, design.unit.lanes_k
     rows = _rows(activations, 0, tiling.blocks.total * lanes_m)
     words = _pad_last(rows, steps * lanes_k).reshape(-1, lanes_m, steps, lanes_k)

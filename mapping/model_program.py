@@ -72,7 +72,7 @@ class ModelProgram:
         self.design, self.fmt, self.max_tokens = design, fmt, max_tokens
         self.layers: dict[str, Layer] = {}
         grain = region_alignment(design)
-        codes = sum(n * k * fmt.bits // 8 for _, n, k in layers)
+        codes = sum(n * k * fmt.planes * fmt.bits // 8 for _, n, k in layers)
         if codes > design.dram.capacity_bytes:  # before anything is made for each layer
             raise self._too_large(codes)
         line = 0
@@ -105,10 +105,9 @@ class ModelProgram:
 
     def _most_activation_lines(self) -> int:
         """A bound over all layers and token counts: every token tile padded to whole lines."""
-        unit = self.design.unit
-        steps = max(layer.tiling.steps for layer in self.layers.values())
-        tile = -(-steps * unit.activation_word_bytes // self.design.line_bytes)
-        return -(-self.max_tokens // unit.lanes_m) * tile
+        steps = max(layer.tiling.activation_steps for layer in self.layers.values())
+        tile = -(-steps * self.design.activation_step_bytes // self.design.line_bytes)
+        return -(-self.max_tokens // self.design.unit.lanes_m) * tile
 
     def _most_output_lines(self) -> int:
         columns = max(layer.tiling.columns.total for layer in self.layers.values())
@@ -168,6 +167,7 @@ class ModelProgram:
         """The memory map as plain values for JSON."""
         return {
             "weights": self.fmt.name,
+            "activations": self.design.activations,
             "line_bytes": self.design.line_bytes,
             "activation_line": self.activation_line,
             "output_line": self.output_line,

@@ -5,12 +5,14 @@ import os
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from errno import EISDIR
+from functools import partial
 from pathlib import Path
 
 from designs.errors import InputError
 from designs.spec import INSTRUCTION_BYTES
 from mapping.instruction import listing
 from mapping.model_program import ModelProgram
+from mapping.multiplication import tile_name
 from mapping.program import GemmProgram
 
 __all__ = ["write_program"]
@@ -53,7 +55,8 @@ def write_program(
         shape = program.shape
         size = f"M={shape.m} N={shape.n} K={shape.k}"
         text.append(f"; {name}: {size} {program.fmt.name} at byte {offset}\n")
-        text.append(listing(program.instructions))
+        unit = program.design.unit
+        text.append(listing(program.instructions, partial(tile_name, unit)))
         binary.append(program.binary)
         layout.append(
             {

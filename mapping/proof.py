@@ -11,6 +11,7 @@ from designs.errors import InputError
 from designs.spec import Design
 from mapping.instruction import Instruction
 from mapping.isa import MOST_TOKENS, Buffer, Opcode
+from mapping.multiplication import activation_format, activation_steps, check_multiplication
 from mapping.tiling import Tiling
 
 __all__ = ["Proof", "prove"]
@@ -121,7 +122,8 @@ class _Replay:
         try:
             (self._load, self._multiply, self._store)[engine](i, clock)
         except InputError as error:
-            raise _broken(index, i, str(error.found), error.allowed) from None
+            found = f"{error.field} {error.found}".strip()
+            raise _broken(index, i, found, error.allowed) from None
         clock[engine] += 1
         self.counts[engine] += 1
         for signals, other in ((i.signal_upstream, engine - 1), (i.signal_downstream, engine + 1)):
@@ -172,17 +174,12 @@ class _Replay:
 
     def _multiply(self, i: Instruction, clock: list[int]) -> None:
         unit, line = self.design.unit, self.design.line_bytes
-        if i.weight_bits not in unit.weight_bits:
-            allowed = f"one of {list(unit.weight_bits)}"
-            raise InputError("", "", f"weight_bits {i.weight_bits}", allowed)
-        if not min(i.n_tiles, i.m_tiles, i.k_steps, i.group_steps):
-            raise InputError("", "", "a count of 0", "n_tiles, m_tiles, k_steps, group_steps >= 1")
-        if i.k_steps % i.group_steps:
-            raise InputError("", "", f"group_steps {i.group_steps}", "a divisor of k_steps")
+        check_multiplication(unit, i)
         size = i.n_tiles * i.k_steps * unit.weight_step_bytes(i.weight_bits)
         reads = [(Buffer.WEIGHT, i.weight_word * unit.weight_word_bytes, size)]
-        span = ((i.m_tiles - 1) * i.activation_stride + i.k_steps) * unit.activation_word_bytes
-        reads.append((Buffer.ACTIVATION, i.activation_word * unit.activation_word_bytes, span))
+        step = unit.activation_step_bytes(activation_format(i))
+        span = ((i.m_tiles - 1) * i.activation_stride + activation_steps(i)) * step
+        reads.append((Buffer.ACTIVATION, i.activation_step * step, span))
         if i.scaled:
             size = i.n_tiles * (i.k_steps // i.group_steps) * unit.scale_word_bytes
             reads.append((Buffer.SCALE, i.scale_word * unit.scale_word_bytes, size))

@@ -6,11 +6,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from designs.errors import InputError
+from mapping.binary_codes import (
+    fit_planes,
+    mean_magnitude,
+    nearest_odd,
+    nearest_planes,
+    two_magnitude_scale,
+)
 from mapping.formats import WeightFormat
 
 __all__ = [
     "QuantisedWeights",
     "exact_sums",
+    "expand_activations",
     "quantise",
     "quantise_activations",
     "scale_sums",
@@ -26,15 +34,17 @@ _ONE_THREAD = 1 << 18  # OpenBLAS runs up to so many products m*n*k on one threa
 class QuantisedWeights:
     """Codes and scales of a weight matrix.
 
-    A weight is ``channel_scale[n] * scales[n, g] * (codes[n, k] - zeros[n, g])``.
+    A weight is ``channel_scale[n] * scales[n, g] * (codes[n, k] - zeros[n, g])``. A format with
+    planes is in *expanded* form: the planes of a group follow each other as if they were groups of
+    a longer K, whose activations `expand_activations` repeats; a weight is the sum of its planes.
 
     Parameters
     ----------
     fmt : WeightFormat
         The number format.
-    codes : int8 (N, K)
-        Codes, in [fmt.lowest, fmt.highest].
-    scales : uint8 (N, G) or None
+    codes : int8 (N, K * planes)
+        Codes, in [fmt.lowest, fmt.highest], ordered (group, plane, k in the group).
+    scales : uint8 (N, G * planes) or None
         Group scales, 1 to 255; None (all 1) when the group is the whole of K.
     zeros : uint8 (N, G) or None
         Zero points of asymmetric formats, in the range of the codes.
@@ -55,30 +65,39 @@ class QuantisedWeights:
 
     @property
     def k(self) -> int:
-        """Reduction elements."""
+        """Reduction elements of the product: a weight of several planes counts once."""
+        return self.codes.shape[1] // self.fmt.planes
+
+    @property
+    def expanded_k(self) -> int:
+        """Stored codes of an output feature, ``k`` times the planes."""
         return self.codes.shape[1]
 
     def dequantise(self) -> NDArray[np.float32]:
         """The weights the codes stand for, float32 (N, K)."""
-        n, k = self.codes.shape
-        groups = self.fmt.groups(k)
-        values = self.codes.reshape(n, groups, -1).astype(np.float32)
+        fmt = self.fmt
+        groups = fmt.groups(self.k) * fmt.planes
+        values = self.codes.reshape(self.n, groups, -1).astype(np.float32)
         if self.zeros is not None:
             values -= self.zeros[:, :, None]
         scale = np.repeat(self.channel_scale[:, None], groups, axis=1)
         if self.scales is not None:
             scale = scale * self.scales
         values *= scale[:, :, None]
-        return values.reshape(n, k)
+        if fmt.planes > 1:
+            values = values.reshape(self.n, -1, fmt.planes, values.shape[2]).sum(axis=2)
+        return values.reshape(self.n, self.k)
 
 
 def quantise(weights: NDArray[np.floating], fmt: WeightFormat) -> QuantisedWeights:
     """Round weights to the nearest code of a format.
 
-    All arithmetic is float32. A group's scale is its largest magnitude (asymmetric: its range
-    with 0 included) over the largest code. With group scales, the channel scale is the largest
-    group scale over 255 and group scales are rounded half to even to 1 .. 255 of it. Codes are
-    rounded half to even and clipped. A row of zeros has channel scale 1.
+    Scales of the groups come first. Integer codes: the largest magnitude of the group (asymmetric:
+    its range with 0 included) over the largest code, in float32; ``int2``, ``int1``, ``bipolar``,
+    ``ternary`` and ``bcq`` have the rules of `mapping.binary_codes`. With group scales, the channel
+    scale is the largest group scale over 255 and group scales are rounded half to even to 1 .. 255
+    of it. Then every weight gets the code nearest to it at its stored scale, rounded half to even
+    and clipped. A row of zeros has channel scale 1, or the least one if codes have no 0.
 
     Parameters
     ----------
@@ -95,12 +114,12 @@ def quantise(weights: NDArray[np.floating], fmt: WeightFormat) -> QuantisedWeigh
     if weights.ndim != 2 or 0 in weights.shape:
         raise InputError("weights", "shape", weights.shape, "(N, K) with N, K >= 1")
     n, k = weights.shape
-    if fmt.family != "int":
+    if not fmt.executable:
         allowed = "a format of integer codes, e.g. int4_g128"
         raise InputError("quantise", "weights", fmt.name, allowed)
     groups = fmt.groups(k)
-    codes = np.empty((n, k), np.int8)
-    scales = np.empty((n, groups), np.uint8) if fmt.scaled else None
+    codes = np.empty((n, k * fmt.planes), np.int8)
+    scales = np.empty((n, groups * fmt.planes), np.uint8) if fmt.scaled else None
     zeros = np.empty((n, groups), np.uint8) if fmt.asymmetric else None
     channel = np.empty(n, np.float32)
     rows = max(1, _BLOCK_ELEMENTS // k)
@@ -110,17 +129,23 @@ def quantise(weights: NDArray[np.floating], fmt: WeightFormat) -> QuantisedWeigh
         low, high = block.min(axis=2), block.max(axis=2)
         if not (np.isfinite(low).all() and np.isfinite(high).all()):
             raise InputError("weights", "", "NaN or infinity", "finite float32 values")
+        if fmt.family == "bcq":
+            assert scales is not None  # bcq formats have a group
+            codes[part], scales[part], channel[part] = _binary_coded(block, fmt)
+            continue
         if fmt.asymmetric:
             low, high = np.minimum(low, 0), np.maximum(high, 0)
             # halves first: the range of two finite floats may overflow float32
             ideal = (high / 2 - low / 2) / np.float32(fmt.highest / 2)
         else:
-            ideal = np.maximum(-low, high) / np.float32(fmt.highest)
-        ideal = np.where(ideal > 0, np.maximum(ideal, _TINY), 0).astype(np.float32)
-        group_scale, channel[part], s8 = _two_level(ideal, fmt.scaled)
+            ideal = _ideal_scale(block, np.maximum(-low, high), fmt)
+        group_scale, channel[part], s8 = _two_level(ideal, fmt)
         if scales is not None:
             scales[part] = s8
         block = block / group_scale[:, :, None]
+        if fmt.bipolar:
+            codes[part] = nearest_odd(block, fmt.highest).reshape(-1, k)
+            continue
         if zeros is not None:
             zero = np.clip(np.rint(-low / group_scale), 0, fmt.highest)
             zeros[part] = zero
@@ -131,14 +156,47 @@ def quantise(weights: NDArray[np.floating], fmt: WeightFormat) -> QuantisedWeigh
     return QuantisedWeights(fmt, codes, scales, zeros, channel)
 
 
-def _two_level(ideal: NDArray[np.float32], scaled: bool) -> tuple:
+def _ideal_scale(
+    block: NDArray[np.float32], largest: NDArray[np.float32], fmt: WeightFormat
+) -> NDArray[np.float32]:
+    """Scales of symmetric codes (rows, G) of groups (rows, G, span), before they are stored."""
+    if fmt.family == "ternary":
+        return mean_magnitude(block)
+    if fmt.bipolar and fmt.bits <= 2:
+        return two_magnitude_scale(block, 1, fmt.highest)
+    if fmt.bits == 2:
+        return two_magnitude_scale(block, 0, 1)
+    return largest / np.float32(fmt.highest)
+
+
+def _binary_coded(block: NDArray[np.float32], fmt: WeightFormat) -> tuple:
+    """Codes, group scales and channel scale of binary-coded weights (rows, G, span)."""
+    rows, groups, span = block.shape
+    fit = fit_planes(block, fmt.planes - fmt.offset, fmt.offset)
+    ideal = fit.scales
+    if fmt.offset:
+        ideal = np.concatenate([ideal, np.abs(fit.offset)[:, :, None]], axis=2)
+    stored, channel, s8 = _two_level(ideal.reshape(rows, -1).astype(np.float32), fmt)
+    stored = stored.reshape(rows, groups, fmt.planes).astype(np.float64)
+    sign = np.where(fit.offset < 0, -1, 1).astype(np.int8)
+    offset = stored[:, :, -1] * sign if fmt.offset else np.zeros((rows, groups))
+    planes = nearest_planes(block, stored[:, :, : fmt.planes - fmt.offset], offset)
+    if fmt.offset:
+        constant = np.broadcast_to(sign[:, :, None, None], (rows, groups, 1, span))
+        planes = np.concatenate([planes, constant], axis=2)
+    return planes.reshape(rows, -1), s8, channel
+
+
+def _two_level(ideal: NDArray[np.float32], fmt: WeightFormat) -> tuple:
     """Ideal group scales (N, G) as what is stored: scale of a group, channel scale, s8."""
+    ideal = np.where(ideal > 0, np.maximum(ideal, _TINY), 0).astype(np.float32)
     largest = ideal.max(axis=1)
-    if not scaled:
-        channel = np.where(largest > 0, largest, np.float32(1))
+    nothing = _TINY if fmt.bipolar else np.float32(1)  # the scale of a row of zeros
+    if not fmt.scaled:
+        channel = np.where(largest > 0, largest, nothing)
         return channel[:, None], channel, None
     channel = np.maximum(largest / np.float32(_HIGHEST_SCALE), _TINY)
-    channel = np.where(largest > 0, channel, np.float32(1)).astype(np.float32)
+    channel = np.where(largest > 0, channel, nothing).astype(np.float32)
     s8 = np.clip(np.rint(ideal / channel[:, None]), 1, _HIGHEST_SCALE).astype(np.float32)
     return channel[:, None] * s8, channel, s8
 
@@ -177,10 +235,38 @@ def quantise_activations(
     return codes, scale
 
 
+def expand_activations(activations: NDArray, fmt: WeightFormat) -> NDArray:
+    """Activations in the order of expanded codes: each group once for every plane.
+
+    Parameters
+    ----------
+    activations : any type (M, K)
+        Activations, as codes or as real values.
+    fmt : WeightFormat
+        The format of the weights; without planes the activations are returned as they are.
+
+    Returns
+    -------
+    the same type (M, K * planes)
+
+    Raises
+    ------
+    InputError
+        ``K`` is not divisible by the group.
+    """
+    if fmt.planes == 1:
+        return activations
+    m, k = activations.shape
+    parts = activations.reshape(m, fmt.groups(k), 1, -1)
+    return np.repeat(parts, fmt.planes, axis=2).reshape(m, k * fmt.planes)
+
+
 def exact_sums(activations: NDArray[np.int8], weights: QuantisedWeights) -> NDArray[np.int64]:
     """The arithmetic contract, computed directly from codes, scales and zero points.
 
     ``acc[m, n] = sum_g s8[n, g] * (sum_{k in g} q[n, k] a[m, k] - z[n, g] sum_{k in g} a[m, k])``
+
+    Planes of binary-coded weights count as groups over repeated activations.
 
     A group's sum is at most 128 * 128 * group. Up to 2^24 every partial sum is an integer that
     float32 holds, so a float32 matrix product is exact in any order; above, float64 is used
@@ -191,7 +277,7 @@ def exact_sums(activations: NDArray[np.int8], weights: QuantisedWeights) -> NDAr
     activations : int8 (M, K)
         Codes of the activations.
     weights : QuantisedWeights
-        Codes and scales (N, K).
+        Codes and scales of an executable format.
 
     Returns
     -------
@@ -206,7 +292,9 @@ def exact_sums(activations: NDArray[np.int8], weights: QuantisedWeights) -> NDAr
     m, k = activations.shape
     if k != weights.k:
         raise InputError("activations", "K", k, f"K of the weights, {weights.k}")
-    groups = weights.fmt.groups(k)
+    groups = weights.fmt.groups(k) * weights.fmt.planes
+    activations = expand_activations(activations, weights.fmt)
+    k = activations.shape[1]
     span = k // groups
     kind: type = np.float32 if 128 * 128 * span <= 1 << 24 else np.float64
     left: NDArray = activations.astype(kind)

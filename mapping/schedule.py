@@ -228,11 +228,14 @@ class _Builder:
         return {
             "weight_bits": weights.fmt.bits,
             "scaled": weights.fmt.scaled,
+            "bipolar": weights.fmt.bipolar,
+            "half": self.design.activations == "fp16",
+            "planes": weights.fmt.planes,
             "weight_word": first_word,
-            "activation_word": activation_slot // unit.activation_word_bytes
-            + m_from * weights.steps
-            + weights.chunk_start(chunk),
-            "activation_stride": weights.steps,
+            "activation_step": activation_slot // self.design.activation_step_bytes
+            + m_from * weights.activation_steps
+            + weights.chunk_start(chunk) // weights.fmt.planes,
+            "activation_stride": weights.activation_steps,
             "scale_word": scale_word + n_from * (k_steps // group_steps),
             "k_steps": k_steps,
             "group_steps": group_steps,

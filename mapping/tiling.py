@@ -40,7 +40,7 @@ def choose_tiling(design: Design, shape: GemmShape, fmt: WeightFormat) -> Tiling
     unit = design.unit
     tiles = ceil(shape.m / unit.lanes_m)
     blocks, slots = _choose_blocks(design, weights, tiles)
-    block_bytes = blocks.largest * weights.steps * unit.activation_word_bytes
+    block_bytes = blocks.largest * weights.activation_steps * design.activation_step_bytes
     emit_features, emit_tokens = _choose_emission(design, weights, blocks.largest)
     if design.tile_lines >= _STORE["lines_per_tile"]:
         allowed = f"lanes_m * lines of a row below {_STORE['lines_per_tile']}"
@@ -73,8 +73,8 @@ def choose_weight_tiling(design: Design, n: int, k: int, fmt: WeightFormat) -> W
     _check_format(design, k, fmt)
     unit = design.unit
     GemmShape(1, n, k)
-    steps = ceil(k / unit.lanes_k)
-    unit_steps = fmt.group // unit.lanes_k if fmt.group else 1
+    steps = ceil(k / unit.lanes_k) * fmt.planes
+    unit_steps = fmt.group // unit.lanes_k * fmt.planes if fmt.group else 1
     units = steps // unit_steps
     tiles = ceil(n / unit.lanes_n)
     whole = [(slots, 1) for slots in _WEIGHT_SLOTS]
@@ -83,7 +83,8 @@ def choose_weight_tiling(design: Design, n: int, k: int, fmt: WeightFormat) -> W
         most = _units_per_slot(design, fmt, unit_steps, slots)
         if chunks == 1 and most >= units:
             largest = min(tiles, most // units)
-            if 8 // gcd(8, steps * fmt.bits) > _output_tiles(design) // 2:
+            word_bits = unit.weight_word_bits
+            if word_bits // gcd(word_bits, steps * fmt.bits) > _output_tiles(design) // 2:
                 largest = 1  # a slot of several feature tiles could not be cut for the output
             options = [
                 (Split(tiles, ceil(tiles / size)), Split(units, 1)) for size in _sizes(largest)
@@ -106,10 +107,13 @@ def _check_format(design: Design, k: int, fmt: WeightFormat) -> None:
     unit = design.unit
     widths = ", ".join(f"int{bits}[_gG]" for bits in sorted(unit.weight_bits, reverse=True))
     allowed = f"{widths} with G a multiple of {unit.lanes_k}: unit {unit.kind!r} has "
+    weight_type = "bipolar" if fmt.bipolar else "twos_complement"
     if unit.simulated_only:
         raise InputError(design.name, "unit.kind", unit.kind, "a unit with RTL, e.g. dense")
-    if fmt.family != "int":
+    if not fmt.executable:
         raise InputError(design.name, "weights", fmt.name, allowed + "integer codes only")
+    if weight_type not in unit.weight_types:
+        raise InputError(design.name, "weights", fmt.name, allowed + "two's complement codes only")
     if fmt.asymmetric:
         raise InputError(design.name, "weights", fmt.name, allowed + "no zero points")
     if fmt.bits not in unit.weight_bits:
@@ -168,7 +172,7 @@ def _units_per_slot(design: Design, fmt: WeightFormat, unit_steps: int, slots: i
     weight, scale = _slot_limits(design, slots)
     most = weight // (unit_steps * design.unit.weight_step_bytes(fmt.bits))
     if fmt.scaled:
-        most = min(most, scale // design.unit.scale_word_bytes)
+        most = min(most, scale // (fmt.planes * design.unit.scale_word_bytes))
     return min(most, (_MATMUL["k_steps"] - 1) // unit_steps)
 
 
@@ -195,7 +199,7 @@ def _weight_tiling(
     """The tiling of a candidate, with its slot sizes."""
     units = columns.largest * chunks.largest
     weight = units * steps[1] * design.unit.weight_step_bytes(fmt.bits)
-    scale = units * design.unit.scale_word_bytes if fmt.scaled else 0
+    scale = units * fmt.planes * design.unit.scale_word_bytes if fmt.scaled else 0
     return WeightTiling(
         n=n,
         k=k,
@@ -207,6 +211,7 @@ def _weight_tiling(
         slots=slots,
         weight_slot_bytes=_align(weight, _weight_grain(design)),
         scale_slot_bytes=_align(scale, _scale_grain(design)),
+        word_bits=design.unit.weight_word_bits,
     )
 
 
@@ -230,9 +235,9 @@ def _choose_blocks(design: Design, weights: WeightTiling, tiles: int) -> tuple[S
     """Token tiles over blocks and the slots of the activation buffer, by estimated cycles."""
     unit = design.unit
     words = _usable(
-        design, design.buffers.activation_bytes, unit.activation_word_bytes, "activation_word"
+        design, design.buffers.activation_bytes, design.activation_step_bytes, "activation_step"
     )
-    tile_bytes = weights.steps * unit.activation_word_bytes
+    tile_bytes = weights.activation_steps * design.activation_step_bytes
     grain = _activation_grain(design)
     if _align(tile_bytes, grain) > words:
         raise InputError(

@@ -11,6 +11,19 @@ from rtl_tests.support.bench import Bench, TokenModel, fields, run_design
 from rtl_tests.support.streams import PAUSES
 
 
+CONTROL = {
+    "weight_bits": 4,
+    "bipolar": 1,
+    "half": 1,
+    "word": 3,
+    "step_last": 1,
+    "group_last": 1,
+    "pass_last": 1,
+    "scaled": 1,
+}
+"""Widths of the step control, lowest bits first (hwgen/units/base.py)."""
+
+
 class ComputeBench(Bench):
     """Token counters around the engine, and what every MATMUL must read and put out."""
 
@@ -18,7 +31,7 @@ class ComputeBench(Bench):
         super().__init__(dut)
         self.unit = run_design().unit
         self.instructions = self.source("instruction", slow)
-        self.control = self.sink("control", held, "upper_half")
+        self.control = self.sink("control", held, "upper_weights", "upper_activations")
         self.passes = self.sink("passes", held)
         self.loads = TokenModel(self, "load_tokens", "take_load_token")
         self.stores = TokenModel(self, "store_tokens", "take_store_token")
@@ -39,30 +52,46 @@ class ComputeBench(Bench):
         self.flags.append(flags)
         for flag in flags:
             self.coverage[flag] += 1
-        narrow = i.weight_bits == 4
-        self.coverage["narrow" if narrow else "wide"] += 1
+        unit = self.unit
+        narrow = i.weight_bits == unit.weight_word_bits // 2
+        words = max(1, i.weight_bits // unit.weight_word_bits)
+        paired = len(unit.activation_formats) > 1 and not i.half
+        self.coverage[f"{i.weight_bits} bits"] += 1
+        self.coverage["half"] += i.half
+        self.coverage["replayed"] += i.planes > 1
         self.coverage["one step"] += i.n_tiles * i.m_tiles * i.k_steps == 1
         groups = i.k_steps // i.group_steps
-        for n, m, k in np.ndindex(i.n_tiles, i.m_tiles, i.k_steps):
-            weight = n * i.k_steps + k
-            group_last = (k + 1) % i.group_steps == 0
-            pass_last = k + 1 == i.k_steps
+        upper = False
+        for n, m, k, w in np.ndindex(i.n_tiles, i.m_tiles, i.k_steps, words):
+            weight = (n * i.k_steps + k) * words + w
+            group, step = divmod(k, i.group_steps)
+            activation = i.activation_step + m * i.activation_stride
+            activation += group // i.planes * i.group_steps + step
+            step_last = w + 1 == words
+            group_last = step_last and (k + 1) % i.group_steps == 0
+            pass_last = step_last and k + 1 == i.k_steps
             last = pass_last and n + 1 == i.n_tiles and m + 1 == i.m_tiles
             self.reads.expect(
                 (
                     i.weight_word + (weight // 2 if narrow else weight),
-                    i.activation_word + m * i.activation_stride + k,
-                    i.scale_word + n * groups + k // i.group_steps,
+                    (activation // 2 if paired else activation) if w == 0 else None,
+                    i.scale_word + n * groups + group if group_last and i.scaled else None,
                     last and "signal_upstream" in flags,
                 )
             )
             control = {
-                "narrow": narrow,
+                "weight_bits": i.weight_bits,
+                "bipolar": i.bipolar,
+                "half": i.half,
+                "word": w,
+                "step_last": step_last,
                 "group_last": group_last,
                 "pass_last": pass_last,
                 "scaled": i.scaled,
             }
-            self.steps.expect((control, narrow and weight % 2))
+            if w == 0:
+                upper = bool(paired and activation % 2)
+            self.steps.expect((control, narrow and weight % 2, upper))
             if pass_last:
                 tile = n * i.m_tiles + m
                 self.ended.expect(
@@ -79,23 +108,30 @@ class ComputeBench(Bench):
         """A MATMUL of random loops, and random tokens unless they are given."""
         rng = self.rng
         group = int(rng.integers(1, largest))
+        unit = self.unit
+        bipolar = "bipolar" in unit.weight_types and bool(rng.integers(2))
+        planes = int(rng.integers(1, 4)) if bipolar else 1
+        half = unit.activation_formats[int(rng.integers(len(unit.activation_formats)))] == "fp16"
         if flags is None:
             flags = [flag for flag in FLAGS if rng.random() < 0.4]
         self.add(
             *flags,
             weight_bits=int(rng.choice(self.unit.weight_bits)),
             scaled=int(rng.integers(2)),
+            bipolar=int(bipolar),
+            half=int(half),
+            planes=planes,
             accumulate=int(rng.integers(2)),
             emit=int(rng.integers(2)),
             weight_word=int(rng.integers(1 << 23)),
-            activation_word=int(rng.integers(1 << 23)),
+            activation_step=int(rng.integers(1 << 23)),
             activation_stride=int(rng.integers(1 << 12)),
             scale_word=int(rng.integers(1 << 23)),
             tile=int(rng.integers(1 << 15)),
             partial_tile=int(rng.integers(1 << 15)),
             n_tiles=int(rng.integers(1, largest)),
             m_tiles=int(rng.integers(1, largest)),
-            k_steps=group * int(rng.integers(1, min(largest, 4))),
+            k_steps=group * planes * int(rng.integers(1, min(largest, 4))),
             group_steps=group,
         )
 
@@ -103,20 +139,23 @@ class ComputeBench(Bench):
         dut = self.dut
         self.waits["load"] += bool(dut.wait_load.value)
         self.waits["store"] += bool(dut.wait_store.value)
-        read = bool(dut.read_enable.value)
+        read = bool(dut.weight_enable.value)
         assert bool(dut.busy.value) == read
         if not read:
             assert not dut.give_load_token.value, "a token without a read"
+            assert not dut.activation_enable.value, "activations without weights"
+            assert not dut.scale_enable.value, "scales without weights"
             return
         self.read_cycles.append(self.cycle)
-        addresses = (dut.weight_address, dut.activation_address, dut.scale_address)
-        gives = bool(dut.give_load_token.value)
-        self.reads.found((*(port.value.to_unsigned() for port in addresses), gives))
+        found = []
+        for name in ("weight", "activation", "scale"):
+            enable, address = (getattr(dut, f"{name}_{end}") for end in ("enable", "address"))
+            found.append(address.value.to_unsigned() if enable.value else None)
+        self.reads.found((*found, bool(dut.give_load_token.value)))
 
     def _step_offered(self, transfer) -> None:
-        payload, upper = transfer.values
-        control = fields(payload, narrow=1, group_last=1, pass_last=1, scaled=1)
-        self.steps.found((control, upper))
+        payload, weights, activations = transfer.values
+        self.steps.found((fields(payload, **CONTROL), weights, activations))
 
     def _pass_ended(self, transfer) -> None:
         widths = {"tile": 16, "partial_tile": 16, "accumulate": 1, "emit": 1, "signal": 1}
@@ -142,8 +181,10 @@ async def random_products(dut, held: str, slow: str):
 
     bench.run(give(bench.loads, "wait_upstream", 100))
     bench.run(give(bench.stores, "wait_downstream", 300))
-    widths = ["narrow"] * (4 in bench.unit.weight_bits) + ["wide"]
-    await bench.finish(*widths, "signal_upstream", "signal_downstream")
+    seen = [f"{bits} bits" for bits in bench.unit.weight_bits]
+    seen += ["half"] * ("fp16" in bench.unit.activation_formats)
+    seen += ["replayed"] * ("bipolar" in bench.unit.weight_types)
+    await bench.finish(*seen, "signal_upstream", "signal_downstream")
     assert bench.loads.taken == bench.coverage["wait_upstream"]
     assert bench.stores.taken == bench.coverage["wait_downstream"]
     assert bench.waits["load"], "never waited for the load engine"

@@ -1,79 +1,20 @@
 """Bench of a matrix unit: passes of random and extreme operands against numpy."""
 
-from dataclasses import dataclass
-
 import cocotb
 import numpy as np
 
-from designs.units import UnitSpec
-from mapping.layout import pack_codes
 from rtl_tests.support.bench import Bench, run_design
+from rtl_tests.support.passes import (
+    HALF_CORNERS,
+    INT8_CORNERS,
+    Pass,
+    WeightType,
+    random_pass,
+    weight_types,
+)
 from rtl_tests.support.streams import PAUSES
 
-STEP_INPUTS = ("control", "activations", "weights")
-CORNERS = (-128, -127, -1, 0, 1, 127)
-
-
-@dataclass
-class Pass:
-    """One pass: a list of groups of steps, and the sums they give.
-
-    ``weights`` (steps, lanes_n, lanes_k), ``activations`` (steps, lanes_m, lanes_k),
-    ``scales`` (groups, lanes_n) or None, ``groups`` the steps of each group.
-    """
-
-    bits: int
-    groups: list[int]
-    weights: np.ndarray
-    activations: np.ndarray
-    scales: np.ndarray | None
-
-    @property
-    def steps(self) -> int:
-        return len(self.weights)
-
-    def sums(self) -> np.ndarray:
-        """Reference: int64 (lanes_m, lanes_n)."""
-        dots = np.einsum("snk,smk->smn", self.weights, self.activations, dtype=np.int64)
-        total = np.zeros(dots.shape[1:], np.int64)
-        step = 0
-        for group, length in enumerate(self.groups):
-            scale = 1 if self.scales is None else self.scales[group].astype(np.int64)
-            total += dots[step : step + length].sum(axis=0) * scale
-            step += length
-        return total
-
-
-def random_pass(bench: Bench, spec: UnitSpec, longest: int = 6) -> Pass:
-    """A pass of random shape; operands uniform, or from the corners only."""
-    rng = bench.rng
-    bits = int(rng.choice(spec.weight_bits))
-    low = -(1 << (bits - 1))
-    groups = rng.integers(1, longest, int(rng.integers(1, 4))).tolist()
-    steps = sum(groups)
-    shape_w = steps, spec.lanes_n, spec.lanes_k
-    shape_a = steps, spec.lanes_m, spec.lanes_k
-    if rng.random() < 0.3:
-        codes = [c for c in CORNERS if low <= c < -low] + [low, -low - 1]
-        weights = rng.choice(codes, shape_w)
-        activations = rng.choice(CORNERS, shape_a)
-        bench.coverage["corner operands"] += 1
-    else:
-        weights = rng.integers(low, -low, shape_w)
-        activations = rng.integers(-128, 128, shape_a)
-    scales = None
-    if rng.random() < 0.5:
-        scales = rng.choice([0, 1, 2, 127, 128, 254, 255], (len(groups), spec.lanes_n))
-    bench.coverage["scaled" if scales is not None else "unscaled"] += 1
-    bench.coverage[f"int{bits}"] += 1
-    bench.coverage["one step"] += steps == 1
-    bench.coverage["several groups"] += len(groups) > 1
-    return Pass(bits, groups, weights.astype(np.int8), activations.astype(np.int8), scales)
-
-
-def word(array: np.ndarray) -> int:
-    """Bytes of an array as one integer, first byte lowest."""
-    return int.from_bytes(np.ascontiguousarray(array).astype(np.uint8).tobytes(), "little")
+INPUTS = ("control", "activations", "weights", "scales")
 
 
 class UnitBench(Bench):
@@ -82,35 +23,39 @@ class UnitBench(Bench):
     def __init__(self, dut, inputs: str = "none", outputs: str = "none") -> None:
         super().__init__(dut)
         self.spec = spec = run_design().unit
-        self.sources = {name: self.source(name, inputs) for name in (*STEP_INPUTS, "scales")}
+        self.sources = {name: self.source(name, inputs) for name in INPUTS}
         self.sums = self.sink("sums", outputs)
         self.board = self.scoreboard("sums", lane_bits=spec.accumulator_bits)
         self.sums.callbacks.append(lambda transfer: self.board.found(transfer.value))
 
-    def add(self, item: Pass, *, expect: bool = True) -> None:
-        """Queue a pass on the inputs and its sums on the scoreboard."""
-        spec = self.spec
-        ends = np.cumsum(item.groups)
-        noise = self.rng.integers(0, 256, spec.weight_word_bytes * (8 - item.bits) // 8)
-        for step in range(item.steps):
-            group_last = step + 1 in ends
-            control = (item.bits == 4) | group_last << 1 | (step + 1 == item.steps) << 2
-            packed = pack_codes(item.weights[step].reshape(1, -1), item.bits)[0]
-            self.sources["control"].queue.append(control | (item.scales is not None) << 3)
-            self.sources["activations"].queue.append(word(item.activations[step]))
-            self.sources["weights"].queue.append(word(np.concatenate([packed, noise])))
-            if group_last and item.scales is not None:
-                group = int(np.searchsorted(ends, step + 1))
-                self.sources["scales"].queue.append(word(item.scales[group]))
+    def add(self, item: Pass, *, expect: bool = True) -> int:
+        """Queue a pass on the inputs and its sums on the scoreboard; the words it takes."""
+        words = item.words(self.spec, self.rng)
+        for name, values in words.items():
+            self.sources[name].queue.extend(values)
         if expect:
-            bits = spec.accumulator_bits
-            sums = item.sums().reshape(-1).tolist()
+            bits = self.spec.accumulator_bits
+            sums = item.sums(self.spec).reshape(-1).tolist()
             self.board.expect(sum((s & (1 << bits) - 1) << i * bits for i, s in enumerate(sums)))
+        return len(words["control"])
 
-    def clear(self) -> None:
-        """Forget what is queued."""
-        for source in self.sources.values():
-            source.queue.clear()
+    def add_random(self, longest: int = 6) -> int:
+        """Queue a random pass; the words it takes and whether it is a single step are counted."""
+        return self.add(random_pass(self.spec, self.rng, self.coverage, longest))
+
+    def uniform(self, kind: WeightType, steps: int, code: int, activation, scale) -> Pass:
+        """A pass of one group with the same operands in all lanes; INT8 unless a float is given."""
+        spec = self.spec
+        of = np.float16 if isinstance(activation, float) else np.int8
+        weights = np.full((steps, spec.lanes_n, spec.lanes_k), code, np.int8)
+        activations = np.full((steps, spec.lanes_m, spec.lanes_k), activation, of)
+        scales = None if scale is None else np.full((1, spec.lanes_n), scale, np.uint8)
+        return Pass(kind, [steps], weights, activations, scales)
+
+    def corners(self) -> tuple:
+        """Extreme activations of every format the unit takes: int is INT8, float is FP16."""
+        of = {"int8": INT8_CORNERS, "fp16": HALF_CORNERS}
+        return tuple(value for name in self.spec.activation_formats for value in of[name])
 
 
 @cocotb.test(timeout_time=20, timeout_unit="ms")
@@ -119,29 +64,38 @@ async def random_passes(dut, inputs: str, outputs: str):
     """Random formats, shapes and operands under every pair of stall patterns."""
     bench = UnitBench(dut, inputs, outputs)
     for _ in range(40):
-        bench.add(random_pass(bench, bench.spec))
+        bench.add_random()
     await bench.reset()
-    formats = [f"int{bits}" for bits in bench.spec.weight_bits]
-    await bench.finish(*formats, "scaled", "unscaled", "several groups", "corner operands")
+    await bench.finish(
+        *bench.spec.activation_formats, "scaled", "unscaled", "several groups", "corner operands"
+    )
     assert all(source.empty for source in bench.sources.values())
     if inputs == outputs == "heavy":
-        bench.expect_stalls(*STEP_INPUTS, "sums")
+        bench.expect_stalls(*INPUTS, "sums")
+
+
+@cocotb.test(timeout_time=20, timeout_unit="ms")
+async def every_type(dut):
+    """Enough random passes to meet every weight type, and every kind of FP16 operands."""
+    bench = UnitBench(dut)
+    for _ in range(150):
+        bench.add_random(longest=3)
+    await bench.reset()
+    kinds = ("any", "near", "small", "corners") if "fp16" in bench.spec.activation_formats else ()
+    await bench.finish(
+        *(kind.name for kind in weight_types(bench.spec)), *(f"fp16 {kind}" for kind in kinds)
+    )
 
 
 @cocotb.test(timeout_time=20, timeout_unit="ms")
 async def every_pair_of_corners(dut):
     """Each extreme weight meets each extreme activation in every lane, under extreme scales."""
     bench = UnitBench(dut)
-    spec = bench.spec
-    for bits in spec.weight_bits:
-        codes = (-128, -127, -1, 0, 1, 127) if bits == 8 else (-8, -7, -1, 0, 1, 7)
-        for code in codes:
-            for activation in CORNERS:
+    for kind in weight_types(bench.spec):
+        for code in kind.corners:
+            for activation in bench.corners():
                 for scale in (None, 0, 1, 128, 255):
-                    weights = np.full((1, spec.lanes_n, spec.lanes_k), code, np.int8)
-                    activations = np.full((1, spec.lanes_m, spec.lanes_k), activation, np.int8)
-                    scales = None if scale is None else np.full((1, spec.lanes_n), scale)
-                    bench.add(Pass(bits, [1], weights, activations, scales))
+                    bench.add(bench.uniform(kind, 1, code, activation, scale))
     await bench.reset()
     await bench.finish()
 
@@ -152,33 +106,38 @@ async def longest_reduction(dut):
     bench = UnitBench(dut)
     spec = bench.spec
     steps = spec.max_k // spec.lanes_k
-    low = -(1 << (max(spec.weight_bits) - 1))
-    for code, activation in ((low, -128), (low, 127), (-low - 1, -128)):
-        weights = np.full((steps, spec.lanes_n, spec.lanes_k), code, np.int8)
-        activations = np.full((steps, spec.lanes_m, spec.lanes_k), activation, np.int8)
-        scales = np.full((1, spec.lanes_n), 255)
-        item = Pass(max(spec.weight_bits), [steps], weights, activations, scales)
-        assert abs(int(item.sums().flat[0])) == abs(code * activation) * 255 * spec.max_k
-        bench.add(item)
+    widest = max(weight_types(spec), key=lambda kind: np.abs(kind.values.astype(int)).max())
+    low, high = int(widest.values[0]), int(widest.values[-1])
+    extremes = {"int8": [(low, -128), (low, 127), (high, -128)]}
+    extremes["fp16"] = [(low, -65504.0), (low, 65504.0)]
+    if steps * spec.beats(widest.bits) > 10_000:  # a minute of simulation otherwise
+        extremes = {name: pairs[:1] for name, pairs in extremes.items()}
+    scale = {"int8": 255, "fp16": None}  # scales divide sums of FP16
+    for name in spec.activation_formats:
+        for code, activation in extremes[name]:
+            item = bench.uniform(widest, steps, code, activation, scale[name])
+            exact = abs(int(code * activation)) * spec.max_k
+            exact = exact * 255 if scale[name] else exact << 24
+            if not getattr(spec, "table_bits", 0):
+                assert abs(int(item.sums(spec).flat[0])) == exact
+            bench.add(item)
     await bench.reset()
-    await bench.finish()
+    await bench.finish(limit=200_000)
 
 
 @cocotb.test(timeout_time=20, timeout_unit="ms")
 async def latency_and_throughput(dut):
-    """Without stalls a step is taken every cycle, and sums follow after ``spec.latency``."""
+    """Without stalls a word is taken every cycle, and sums follow after ``spec.latency``."""
     bench = UnitBench(dut)
-    last_steps, steps = [], 0
+    last_words, words = [], 0
     for _ in range(60):
-        item = random_pass(bench, bench.spec, longest=4)
-        steps += item.steps
-        last_steps.append(steps - 1)
-        bench.add(item)
+        words += bench.add_random(longest=4)
+        last_words.append(words - 1)
     await bench.reset()
     await bench.finish("one step")
     taken = bench.monitors["control"].cycles
-    assert taken == list(range(taken[0], taken[0] + steps)), "a cycle without a step"
-    expected = [taken[step] + bench.spec.latency for step in last_steps]
+    assert taken == list(range(taken[0], taken[0] + words)), "a cycle without a word"
+    expected = [taken[word] + bench.spec.latency for word in last_words]
     assert bench.sums.cycles == expected, "sums are not spec.latency cycles behind"
 
 
@@ -186,21 +145,13 @@ async def latency_and_throughput(dut):
 async def reset_within_a_pass(dut):
     """Nothing of an interrupted pass shows in the next one."""
     bench = UnitBench(dut)
-    cut = Pass(
-        8,
-        [9],
-        *(
-            bench.rng.integers(-128, 128, (9, lanes, bench.spec.lanes_k)).astype(np.int8)
-            for lanes in (bench.spec.lanes_n, bench.spec.lanes_m)
-        ),
-        None,
-    )
-    bench.add(cut, expect=False)
+    kind = weight_types(bench.spec)[len(bench.spec.weight_bits) - 1]
+    bench.add(bench.uniform(kind, 9, -1, bench.corners()[-1], None), expect=False)
     await bench.reset()
     await bench.until(lambda: bench.sources["control"].sent == 7)
     bench.stop()
     again = UnitBench(dut)
     for _ in range(10):
-        again.add(random_pass(again, again.spec))
+        again.add_random()
     await again.reset()
     await again.finish()

@@ -34,6 +34,7 @@ REASON_COLOURS = {
     "activation_load": "#56B4E9",
     "store": "#CC79A7",
     "dependency": "#E69F00",
+    "table": "#F0E442",
     "fill_drain": "#999999",
 }
 """Colour of every reason of `sim.attribution.REASONS`."""

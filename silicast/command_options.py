@@ -11,6 +11,7 @@ from designs.errors import InputError
 
 __all__ = [
     "SIZE",
+    "Activations",
     "DesignName",
     "Json",
     "Listed",
@@ -42,6 +43,10 @@ DesignName = Annotated[
 ]
 Weights = Annotated[
     str, typer.Option(metavar="FORMAT", help="Weight format, see `silicast formats`.")
+]
+Activations = Annotated[
+    str | None,
+    typer.Option(metavar="FORMAT", help="int8 or fp16, as the unit has; default: the design's."),
 ]
 Json = Annotated[
     str | None,

@@ -10,6 +10,7 @@ import typer
 from designs.errors import InputError
 from silicast.command_options import (
     SIZE,
+    Activations,
     DesignName,
     Json,
     Listed,
@@ -179,16 +180,13 @@ def verify(
         ),
     ] = "6x200x512",
     weights: Weights = "int8",
-    activations: Annotated[
-        str, typer.Option(metavar="FORMAT", help="Activation format: int8.")
-    ] = "int8",
+    activations: Activations = None,
     seed: Annotated[str, typer.Option(metavar="S", help="Of the random values.")] = "0",
     backend: Annotated[str, typer.Option(help="What is verified: rtl.")] = "rtl",
     simulator: Annotated[str, typer.Option(help="RTL simulator: verilator.")] = "verilator",
     json: Json = None,
 ) -> None:
     """Run a random product on the generated RTL; compare every sum and the cycles."""
-    choose("--activations", activations, "int8")
     choose("--backend", backend, "rtl")
     choose("--simulator", simulator, "verilator")
     match = SIZE.fullmatch(gemm)
@@ -201,8 +199,8 @@ def verify(
 
     m, n, k = (int(size) for size in match.groups())
     gemm_fields = dict.fromkeys(("M x K", "N x K", "M x N"), "--gemm")
-    with TerminalProgress() as progress, options(**gemm_fields):
-        result = verify_on(design, m, n, k, weights, number, progress)
+    with TerminalProgress() as progress, options(**gemm_fields, activations="--activations"):
+        result = verify_on(design, m, n, k, weights, number, progress, activations=activations)
     write_json(json, result.to_dict())
     if json != "-":
         from silicast.report import print_verification
@@ -220,6 +218,7 @@ def run(
         str, typer.Option(metavar="N", help="Most tokens to generate.", show_default=False)
     ],
     weights: Weights = "int8",
+    activations: Activations = None,
     backend: Annotated[str, typer.Option(help="rtl, checked by golden; or golden.")] = "rtl",
     json: Json = None,
 ) -> None:
@@ -229,8 +228,11 @@ def run(
     check_json_target(json)
     from silicast.execution import run as run_on
 
-    with TerminalProgress() as progress, options(tokens="--tokens", prompt="--prompt"):
-        result = run_on(model, design, prompt, count, weights, backend, progress)
+    names = {"tokens": "--tokens", "prompt": "--prompt", "activations": "--activations"}
+    with TerminalProgress() as progress, options(**names):
+        result = run_on(
+            model, design, prompt, count, weights, backend, progress, activations=activations
+        )
     write_json(json, result.to_dict())
     if json != "-":
         from silicast.report import print_run

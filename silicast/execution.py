@@ -12,7 +12,7 @@ from mapping.models import ResolvedModel, open_checkpoint, resolve_model
 from mapping.tokenizer import Tokenizer
 from silicast.linear import LinearLayers, OperatorRun
 from silicast.progress import Progress
-from silicast.simulation import as_format, as_rtl_design
+from silicast.simulation import as_format, as_rtl_design, with_activations
 from silicast.weights import prepare
 from sim.host.decoder import Gemma3Decoder
 
@@ -27,7 +27,7 @@ class RunResult:
 
     Attributes
     ----------
-    model, design, weights, backend, prompt : str
+    model, design, weights, activations, backend, prompt : str
         What was run.
     prompt_token_ids, token_ids : list of int
         The prompt and the generated tokens.
@@ -58,6 +58,7 @@ class RunResult:
     model: str
     design: str
     weights: str
+    activations: str
     backend: str
     prompt: str
     prompt_token_ids: list[int]
@@ -87,6 +88,8 @@ def run(
     weights: WeightFormat | str = "int8",
     backend: str = "rtl",
     progress: Progress | None = None,
+    *,
+    activations: str | None = None,
 ) -> RunResult:
     """Generate text with every linear layer on the accelerator.
 
@@ -109,6 +112,8 @@ def run(
         ``rtl`` or ``golden``.
     progress : Progress, optional
         Told what is going on.
+    activations : str, optional
+        ``int8`` or ``fp16``, one the unit multiplies; by default the design's own.
 
     Returns
     -------
@@ -124,6 +129,7 @@ def run(
     begin = time.perf_counter()
     given = design
     design, fmt, progress = as_rtl_design(design), as_format(weights), progress or Progress()
+    design = with_activations(design, activations)
     if backend not in BACKENDS:
         raise InputError("run", "backend", backend, ", ".join(BACKENDS))
     if isinstance(tokens, bool) or not isinstance(tokens, int) or tokens < 1:
@@ -170,6 +176,7 @@ def run(
         model=spec.name,
         design=design.name,
         weights=fmt.name,
+        activations=design.activations,
         backend=backend,
         prompt=prompt,
         prompt_token_ids=prompt_ids,

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from mapping.half_precision import half_scale, to_half
 from mapping.instruction import Instruction, decode
 from mapping.model import LinearShape
 from mapping.program import GemmProgram
@@ -145,7 +146,7 @@ class LinearLayers:
         return self._programs[name, m]
 
     def _multiply(self, name: str, activations: Float) -> Float:
-        codes, scale = quantise_activations(activations)
+        codes, scale = self._activations(activations)
         program, instructions = self._program(name, len(codes))
         hardware = None
         if self._accelerator is not None:
@@ -163,9 +164,14 @@ class LinearLayers:
             self._record(name, program, cycles, int((sums != golden).sum()))
         return scale_sums(sums, self._prepared.channel_scale[name], scale)
 
-    def _on_hardware(
-        self, program: GemmProgram, codes: NDArray[np.int8]
-    ) -> tuple[NDArray[np.int64], int]:
+    def _activations(self, values: Float) -> tuple[NDArray, NDArray[np.float32]]:
+        """What the hardware multiplies, INT8 or FP16, and the real value of 1 of a token's sums."""
+        program = self._prepared.program
+        if program.design.activations == "int8":
+            return quantise_activations(values)
+        return to_half(values), np.full(len(values), half_scale(program.fmt), np.float32)
+
+    def _on_hardware(self, program: GemmProgram, codes: NDArray) -> tuple[NDArray[np.int64], int]:
         """Sums and cycles of the RTL, in the hardware's own memory."""
         assert self._accelerator is not None
         memory, place = self._hardware_memory, program.placement

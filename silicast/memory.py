@@ -48,9 +48,9 @@ def write_weights(
 
 
 def write_activations(
-    memory: NDArray[np.uint8], program: GemmProgram, activations: NDArray[np.int8]
+    memory: NDArray[np.uint8], program: GemmProgram, activations: NDArray
 ) -> None:
-    """Write INT8 activations (M, K), packed for the program's tiling."""
+    """Write activations (M, K), int8 or float16 as the design's, packed for the tiling."""
     packed = pack_activations(program.design, activations, program.tiling)
     _write(memory, program.placement.activation_line, packed)
 

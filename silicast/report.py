@@ -70,7 +70,8 @@ def print_verification(result: VerifyResult) -> None:
     console = standard_output()
     verdict = "passed" if result.passed else "FAILED"
     style = "bold green" if result.passed else "bold red"
-    console.print(Text(f"{verdict}: {result.gemm} {result.weights} on {result.design}", style))
+    described = f"{result.gemm} {result.weights} x {result.activations}"
+    console.print(Text(f"{verdict}: {described} on {result.design}", style))
     table = make_table("", ("what", "simulated", "RTL", "difference", "allowed"))
     difference = result.cycles_simulated - result.cycles_rtl
     table.add_row(
@@ -82,8 +83,11 @@ def print_verification(result: VerifyResult) -> None:
     )
     show(console, table)
     outputs = f"{result.mismatched_outputs:,} of {result.outputs:,} sums of the RTL differ from the"
-    golden = f"{result.golden_mismatches:,} of the golden model's from the exact integer result"
+    golden = f"{result.golden_mismatches:,} of the golden model's from the arithmetic contract"
     console.print(Text(f"{outputs} golden model's, {golden}"))
+    if result.relative_error:
+        text = f"{result.relative_error:.2e} relative error against the exact product (RMS)"
+        console.print(Text(text))
     for reason, cycles in result.reasons.items():
         if cycles:
             text = f"{cycles:12,} cycles {words(reason)}: {REASONS[reason]}"

@@ -7,6 +7,7 @@ from designs.errors import InputError
 from designs.files import load_design, named_after_file
 from designs.spec import Design
 from designs.units import UNIT_SPECS
+from designs.units.base import ACTIVATION_BYTES
 from mapping.formats import WeightFormat, parse_format
 from mapping.matmul_free import matmul_free
 from mapping.model import ModelSpec
@@ -105,13 +106,27 @@ def as_conventions(conventions: Conventions | str | None) -> Conventions:
     return conventions if isinstance(conventions, Conventions) else load_conventions(conventions)
 
 
-def _with_formats(design: Design, activations: str | None, kv_cache: str | None) -> Design:
-    """The design with another KV cache; the activation format only has to agree."""
-    own = f"{'fp' if design.formats.activation_bits == 16 else 'int'}"
-    own += str(design.formats.activation_bits)
-    if activations is not None and activations != own:
-        allowed = f"{own}, the activations of {design.name}"
+def with_activations(design: Design, activations: str | None) -> Design:
+    """The design with activations of a format its unit multiplies; its own by default.
+
+    Raises
+    ------
+    InputError
+        The unit has no such activations.
+    """
+    if activations is None or activations == design.activations:
+        return design
+    own = (design.activations,) if design.unit.simulated_only else design.unit.activation_formats
+    if activations not in own:
+        allowed = f"{' or '.join(own)}, the activations of {design.name}"
         raise InputError("simulate", "activations", activations, allowed)
+    formats = replace(design.formats, activation_bits=8 * ACTIVATION_BYTES[activations])
+    return replace(design, formats=formats)
+
+
+def _with_formats(design: Design, activations: str | None, kv_cache: str | None) -> Design:
+    """The design with other activations, or another KV cache."""
+    design = with_activations(design, activations)
     if kv_cache is None:
         return design
     if kv_cache not in _WIDTHS:
@@ -154,7 +169,8 @@ def simulate(
     progress : Progress, optional
         Told of each distinct operator.
     activations : str, optional
-        ``int8`` or ``fp16``; must be what the design has.
+        ``int8`` or ``fp16``, one the unit multiplies; by default the design's
+        ``formats.activation_bits``.
     kv_cache : str, optional
         ``int4``, ``int8`` or ``fp16``; by default the design's ``formats.kv_cache_bits``.
     conventions : Conventions or str, optional

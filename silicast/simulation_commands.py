@@ -8,7 +8,16 @@ from typing import Annotated, Any
 import typer
 
 from designs.errors import InputError
-from silicast.command_options import DesignName, Json, Listed, Model, choose, integer, options
+from silicast.command_options import (
+    Activations,
+    DesignName,
+    Json,
+    Listed,
+    Model,
+    choose,
+    integer,
+    options,
+)
 from silicast.commands import app, finish
 from silicast.output import check_files, check_json_target, write_json, write_text
 from silicast.terminal import TerminalProgress
@@ -53,10 +62,7 @@ def simulate(
             help="Weight format, see `silicast formats`; default: the design's own.",
         ),
     ] = None,
-    activations: Annotated[
-        str | None,
-        typer.Option(metavar="FORMAT", help="int8 or fp16, as the design has them."),
-    ] = None,
+    activations: Activations = None,
     kv_cache: Annotated[
         str | None,
         typer.Option(

@@ -1,7 +1,7 @@
 """One random matrix product on every executor: integers, golden model, timeline and RTL."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +10,9 @@ from numpy.typing import NDArray
 from designs.errors import InputError
 from designs.files import named_after_file
 from designs.spec import Design
+from mapping.contract import contract_sums
 from mapping.formats import WeightFormat
+from mapping.half_precision import half_scale
 from mapping.program import check, compile_gemm
 from mapping.quantise import QuantisedWeights, exact_sums
 from mapping.tiling import GemmShape
@@ -24,7 +26,7 @@ from silicast.memory import (
     write_weights,
 )
 from silicast.progress import Progress
-from silicast.simulation import as_format, as_rtl_design
+from silicast.simulation import as_format, as_rtl_design, with_activations
 from sim.golden import run_program
 from sim.model import simulate_gemm
 
@@ -56,7 +58,10 @@ class VerifyResult:
     outputs, mismatched_outputs : int
         Sums compared, and those in which RTL and golden model differ.
     golden_mismatches : int
-        Sums in which the golden model and the exact integer result differ.
+        Sums in which the golden model and the arithmetic contract, computed directly, differ.
+    relative_error : float
+        Root mean square of (hardware's results - exact real results) over that of the exact ones:
+        0 with INT8 activations, else what aligning FP16 values or quantising tables costs.
     cycles_simulated, cycles_rtl : int
         Of the timeline and of the hardware's own counter.
     cycle_limit : int
@@ -78,6 +83,7 @@ class VerifyResult:
     outputs: int
     mismatched_outputs: int
     golden_mismatches: int
+    relative_error: float
     cycles_simulated: int
     cycles_rtl: int
     cycle_limit: int
@@ -101,12 +107,17 @@ def _sprinkle(generator: np.random.Generator, values: NDArray, low: int, high: i
 def random_weights(
     generator: np.random.Generator, n: int, k: int, fmt: WeightFormat
 ) -> QuantisedWeights:
-    """Codes (n, k) over all values the format can store, with scales and zero points."""
+    """Codes over all values the format can store, with scales and zero points."""
     signed = 0 if fmt.asymmetric else 1 << (fmt.bits - 1)
     low, high = -signed, (1 << fmt.bits) - 1 - signed
-    codes = generator.integers(low, high + 1, (n, k), np.int16).astype(np.int8)
+    shape = n, k * fmt.planes
+    if fmt.family == "int":
+        codes = generator.integers(low, high + 1, shape, np.int16).astype(np.int8)
+    else:
+        low, high = min(fmt.code_values), max(fmt.code_values)
+        codes = generator.choice(np.array(fmt.code_values, np.int8), shape)
     _sprinkle(generator, codes, low, high)
-    groups = fmt.groups(k)
+    groups = fmt.groups(k) * fmt.planes
     scales = zeros = None
     if fmt.scaled:
         scales = generator.integers(1, 256, (n, groups), np.uint8, endpoint=False)
@@ -116,11 +127,43 @@ def random_weights(
     return QuantisedWeights(fmt, codes, scales, zeros, np.ones(n, np.float32))
 
 
-def random_activations(generator: np.random.Generator, m: int, k: int) -> NDArray[np.int8]:
-    """INT8 codes (m, k) over the whole range."""
+def random_activations(
+    generator: np.random.Generator, m: int, k: int, activations: str = "int8"
+) -> NDArray:
+    """INT8 codes or FP16 values (m, k) over the whole range.
+
+    FP16: every token has a spread of exponents of its own, from a few to all of them, subnormal
+    values and zeros included.
+    """
+    if activations == "fp16":
+        spread = generator.integers(0, 31, (m, 1))
+        exponent = np.clip(
+            generator.integers(0, 31, (m, 1)) - generator.integers(0, 1 + spread, (m, k)), 0, 30
+        )
+        fraction = generator.integers(0, 1 << 10, (m, k))
+        sign = generator.integers(0, 2, (m, k)) << 15
+        values = (sign | exponent << 10 | fraction).astype(np.uint16).view(np.float16)
+        values[generator.random((m, k)) < _CORNERS] = 0
+        _sprinkle(generator, values, -65504, 65504)
+        return values
     codes = generator.integers(-128, 128, (m, k), np.int16).astype(np.int8)
     _sprinkle(generator, codes, -128, 127)
     return codes
+
+
+def _relative_error(
+    sums: NDArray[np.int64], fmt: WeightFormat, codes: QuantisedWeights, activations: NDArray
+) -> float:
+    """Root mean square of the results' error over that of the exact real results."""
+    if activations.dtype == np.int8:
+        exact = exact_sums(activations, codes).astype(float)
+        found = sums.astype(float)
+    else:
+        found = sums * half_scale(fmt)
+        plain = replace(codes, channel_scale=np.ones(codes.n, np.float32))
+        exact = activations.astype(float) @ plain.dequantise().astype(float).T
+    size = float(np.sqrt(np.mean(exact**2)))
+    return float(np.sqrt(np.mean((found - exact) ** 2))) / size if size else 0.0
 
 
 def verify(
@@ -131,6 +174,8 @@ def verify(
     weights: WeightFormat | str = "int8",
     seed: int = 0,
     progress: Progress | None = None,
+    *,
+    activations: str | None = None,
 ) -> VerifyResult:
     """Run a random product on the generated RTL and compare every sum and the cycles.
 
@@ -146,6 +191,8 @@ def verify(
         Of the random values, at least 0.
     progress : Progress, optional
         Told what is going on.
+    activations : str, optional
+        ``int8`` or ``fp16``, one the unit multiplies; by default the design's own.
 
     Returns
     -------
@@ -160,6 +207,7 @@ def verify(
     """
     given = design
     design, fmt, progress = as_rtl_design(design), as_format(weights), progress or Progress()
+    design = with_activations(design, activations)
     if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
         raise InputError("verify", "seed", seed, "an integer >= 0")
     shape = GemmShape(m, n, k)
@@ -173,17 +221,19 @@ def verify(
         check(program)
 
     generator = np.random.default_rng(seed)
-    codes, activations = random_weights(generator, n, k, fmt), random_activations(generator, m, k)
+    codes = random_weights(generator, n, k, fmt)
+    tokens = random_activations(generator, m, k, design.activations)
     memory = memory_for(program)
     write_instructions(memory, program)
     write_weights(memory, program, codes)
-    write_activations(memory, program, activations)
+    write_activations(memory, program, tokens)
     hardware_memory = memory.copy()
 
     with program_failures():
         run_program(design, program.binary, memory)
     golden = read_sums(memory, program)
-    contract = exact_sums(activations, codes)
+    table_bits = getattr(design.unit, "table_bits", 0)
+    contract = contract_sums(tokens, codes, design.unit.lanes_k, table_bits)
     cost = simulate_gemm(design, shape, fmt, whole=True)
 
     clear_outputs(hardware_memory, program)
@@ -205,12 +255,13 @@ def verify(
         design=design.name,
         gemm=f"{m}x{n}x{k}",
         weights=fmt.name,
-        activations="int8",
+        activations=design.activations,
         seed=seed,
         backend="rtl",
         outputs=golden.size,
         mismatched_outputs=mismatched,
         golden_mismatches=golden_mismatches,
+        relative_error=_relative_error(sums, fmt, codes, tokens),
         cycles_simulated=cost.cycles,
         cycles_rtl=counters.cycles,
         cycle_limit=allowed,

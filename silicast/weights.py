@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 import mapping.cuts
 import mapping.layout
 import mapping.model_program
+import mapping.planes
 import mapping.program
 import mapping.quantise
 import mapping.tiling
@@ -48,6 +49,7 @@ _SOURCES = (
     mapping.cuts,
     mapping.layout,
     mapping.model_program,
+    mapping.planes,
     mapping.program,
     mapping.quantise,
     mapping.tiling,
@@ -149,7 +151,8 @@ def _key(checkpoint: GgufModel, program: ModelProgram, lines: int) -> str:
     for module in _SOURCES:
         digest.update(Path(str(module.__file__)).read_bytes())
     banks = memory_timing(program.design).period_lines  # of the technology file: moves regions
-    text = f"{program.design.digest} {program.fmt} {program.max_tokens} {lines} {banks}"
+    formats = f"{program.fmt} {program.design.activations}"
+    text = f"{program.design.digest} {formats} {program.max_tokens} {lines} {banks}"
     digest.update(text.encode())
     return digest.hexdigest()[:24]
 

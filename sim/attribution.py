@@ -12,6 +12,7 @@ REASONS = {
     "activation_load": "the unit waits while activations are on the memory bus",
     "store": "the unit waits for room in the output buffer, or while stores are on the bus",
     "dependency": "the unit waits with no data on the bus: latency, refresh, tokens, dispatch",
+    "table": "the unit builds its first tables and has none to look up in yet",
     "fill_drain": "before the first step and after the last one, with an idle bus",
 }
 """The reasons and what they mean."""
@@ -42,6 +43,10 @@ def attribute_cycles(timeline: Timeline) -> dict[str, int]:
     ``dependency``. Any other gap is put down, cycle by cycle, to what the memory bus carries:
     weights, activations or stores. Where the bus is idle (or carries instructions) the reason is
     ``fill_drain`` before the first instruction and after the last one, else ``dependency``.
+
+    A unit with tables builds those of a step while it looks sums of earlier steps up, so lookups
+    run ``table_latency`` cycles behind the reads: of the idle cycles after the last read as many
+    are ``table``, the exposed part. All other tables cost no cycle.
     """
     reasons = dict.fromkeys(REASONS, 0)
     busy = timeline.compute
@@ -68,7 +73,8 @@ def attribute_cycles(timeline: Timeline) -> dict[str, int]:
         reasons[reason] += int(covered.sum())
     edge = np.zeros(len(left), dtype=bool)
     edge[[0, -1]] = True
-    reasons["fill_drain"] += int(left[edge].sum())
+    reasons["table"] = min(timeline.table_latency, int(left[-1]))
+    reasons["fill_drain"] += int(left[edge].sum()) - reasons["table"]
     reasons["dependency"] += int(left[~edge].sum())
     return reasons
 

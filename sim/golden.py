@@ -5,11 +5,7 @@ byte arrays, a LOAD copies lines, a MATMUL unpacks and multiplies what lies in t
 STORE copies tiles back. Nothing is known of the product the program stands for, so an error of
 the compiler shows as wrong sums.
 
-Exactness: a matrix product runs in floating point, because that is fast, but only where it is
-exact. All products and sums are integers. If the sum of all magnitudes, 2^(bits-1) * 128 *
-elements, is at most 2^24 (float32) or 2^53 (float64), every intermediate sum is an integer the
-type holds, so no rounding occurs in any order of additions, fused or not. Long unscaled
-reductions are cut into pieces that fit float32; group sums are scaled and added in int64.
+The arithmetic itself is in `sim.golden_products`.
 """
 
 from collections.abc import Sequence
@@ -21,14 +17,13 @@ from designs.errors import InputError
 from designs.spec import Design
 from mapping.instruction import Instruction, decode
 from mapping.isa import Buffer, Opcode
-from mapping.layout import unpack_codes, unpack_outputs
+from mapping.layout import ACTIVATION_TYPES, unpack_codes, unpack_outputs
+from mapping.multiplication import activation_format, activation_index, check_multiplication
+from mapping.planes import unpack_planes
 from mapping.program import GemmProgram
+from sim.golden_products import group_sums, scale_groups
 
 __all__ = ["read_outputs", "run_program"]
-
-_FLOAT32_EXACT = 1 << 24
-_FLOAT64_EXACT = 1 << 53
-_ONE_THREAD = 1 << 18  # OpenBLAS runs up to so many products m*n*k on one thread, without a barrier
 
 
 def run_program(
@@ -124,18 +119,10 @@ class _Machine:
 
     def _multiply(self, i: Instruction) -> None:
         unit = self.design.unit
-        if i.weight_bits not in unit.weight_bits:
-            raise InputError("", "weight_bits", i.weight_bits, f"one of {unit.weight_bits}")
-        if not i.group_steps or not i.k_steps or i.k_steps % i.group_steps:
-            raise InputError("", "group_steps", i.group_steps, f"a divisor of {i.k_steps}")
-        span = i.group_steps if i.scaled else self._exact_steps(i)
-        kind = np.float32 if self._bound(i, span) <= _FLOAT32_EXACT else np.float64
-        if self._bound(i, span) > _FLOAT64_EXACT:
-            raise InputError("", "group_steps", span, "sums below 2^53")
-        weights, activations = self._weights(i, span, kind), self._activations(i, span, kind)
-        sums = _products(weights, activations).astype(np.int64)  # (groups, n, m)
+        check_multiplication(unit, i)
+        sums = group_sums(unit, i, self._weights(i), self._activations(i))  # (groups, n, m)
         if i.scaled:
-            sums *= self._scales(i)
+            sums = scale_groups(sums, self._scales(i), bool(i.half))
         total = sums.sum(axis=0).reshape(i.n_tiles, unit.lanes_n, i.m_tiles, unit.lanes_m)
         tiles = total.transpose(0, 2, 3, 1).reshape(-1, unit.lanes_m, unit.lanes_n)
         if i.accumulate:
@@ -148,43 +135,29 @@ class _Machine:
         if unit.result_bytes < 8 and (target != tiles).any():
             raise InputError("", "sums", "overflow", f"{unit.result_bytes} bytes a sum")
 
-    def _bound(self, i: Instruction, steps: int) -> int:
-        """Largest magnitude of a sum of so many steps."""
-        return (1 << (i.weight_bits - 1)) * 128 * steps * self.design.unit.lanes_k
-
-    def _exact_steps(self, i: Instruction) -> int:
-        """Most steps, dividing the pass, whose sums float32 holds; the pass when there are few."""
-        fewest = -(-self._bound(i, i.k_steps) // _FLOAT32_EXACT)
-        for pieces in range(fewest, min(i.k_steps, 4 * fewest) + 1):
-            if i.k_steps % pieces == 0:
-                return i.k_steps // pieces
-        return i.k_steps
-
-    def _weights(self, i: Instruction, span: int, kind: type) -> NDArray:
-        """Codes as (groups, n, k in group)."""
+    def _weights(self, i: Instruction) -> NDArray[np.int8]:
+        """Codes as (n tile, step, lanes_n, lanes_k)."""
         unit = self.design.unit
         size = i.n_tiles * i.k_steps * unit.weight_step_bytes(i.weight_bits)
         start = i.weight_word * unit.weight_word_bytes
-        packed = _part(self.buffers[Buffer.WEIGHT], "weight_word", start, size)
-        codes = unpack_codes(packed.reshape(1, -1), i.weight_bits)
-        codes = codes.reshape(i.n_tiles, -1, span, unit.lanes_n, unit.lanes_k)
-        groups = codes.shape[1]
-        ordered: NDArray = codes.transpose(1, 0, 3, 2, 4).astype(kind, order="C")
-        return ordered.reshape(groups, i.n_tiles * unit.lanes_n, span * unit.lanes_k)
+        stored = _part(self.buffers[Buffer.WEIGHT], "weight_word", start, size)
+        packed = stored.reshape(1, -1)
+        if unit.weight_word_bits == 1:
+            lanes = unit.lanes_n, unit.lanes_k
+            codes = unpack_planes(packed, i.weight_bits, bool(i.bipolar), *lanes)
+        else:
+            codes = unpack_codes(packed, i.weight_bits)
+        return codes.reshape(i.n_tiles, i.k_steps, unit.lanes_n, unit.lanes_k)
 
-    def _activations(self, i: Instruction, span: int, kind: type) -> NDArray:
-        """Codes as (groups, k in group, m)."""
-        unit = self.design.unit
-        word = unit.activation_word_bytes
-        words = self.buffers[Buffer.ACTIVATION].view(np.int8).reshape(-1, word)
-        index = np.arange(i.m_tiles)[:, None] * i.activation_stride + np.arange(i.k_steps)
+    def _activations(self, i: Instruction) -> NDArray:
+        """Activations as (m tile, step, lanes_m, lanes_k), int8 or float16."""
+        unit, name = self.design.unit, activation_format(i)
+        words = self.buffers[Buffer.ACTIVATION].view(ACTIVATION_TYPES[name])
+        words = words.reshape(-1, unit.lanes_m * unit.lanes_k)
+        index = np.arange(i.m_tiles)[:, None] * i.activation_stride + activation_index(i)
         last = int(index[-1, -1]) + 1
-        codes = _part(words, "activation_word", i.activation_word, last)[index]
-        codes = codes.reshape(i.m_tiles, -1, span, unit.lanes_m, unit.lanes_k)
-        groups = codes.shape[1]
-        ordered: NDArray = codes.transpose(1, 0, 3, 2, 4).astype(kind, order="C")
-        ordered = ordered.reshape(groups, i.m_tiles * unit.lanes_m, span * unit.lanes_k)
-        return ordered.transpose(0, 2, 1)
+        codes = _part(words, "activation_step", i.activation_step, last)[index]
+        return codes.reshape(i.m_tiles, i.k_steps, unit.lanes_m, unit.lanes_k)
 
     def _scales(self, i: Instruction) -> NDArray[np.int64]:
         """Group scales as (groups, n, 1)."""
@@ -194,17 +167,6 @@ class _Machine:
         scales = _part(words, "scale_word", i.scale_word, i.n_tiles * groups).astype(np.int64)
         scales = scales.reshape(i.n_tiles, groups, unit.lanes_n).transpose(1, 0, 2)
         return scales.reshape(groups, -1, 1)
-
-
-def _products(weights: NDArray, activations: NDArray) -> NDArray:
-    """(groups, n, k) x (groups, k, m), cut along n so that each product stays on one thread."""
-    groups, n, k = weights.shape
-    m = activations.shape[2]
-    rows = n
-    while rows * m * k > _ONE_THREAD and rows % 2 == 0 and rows > 16:
-        rows //= 2
-    cut = np.matmul(weights.reshape(groups, n // rows, rows, k), activations[:, None])
-    return cut.reshape(groups, n, m)
 
 
 def _part(array: NDArray, field: str, first: int, count: int) -> NDArray:

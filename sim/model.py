@@ -200,8 +200,7 @@ def simulate_model(
         model=model.name,
         design=design.name,
         weights=fmt.name,
-        activations=f"{'fp' if design.formats.activation_bits == 16 else 'int'}"
-        f"{design.formats.activation_bits}",
+        activations=design.activations,
         kv_cache_bits=design.formats.kv_cache_bits,
         conventions=None if rules.name == PHYSICAL.name else rules.name,
         batch=batch,

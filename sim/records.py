@@ -49,6 +49,8 @@ class Timeline:
     row_hits, row_misses, turnarounds, refreshes : int
         Bursts whose rows were open, bursts that opened them, changes of the bus's direction, and
         refreshes between bursts; of one channel, and all channels do the same.
+    table_latency : int
+        Cycles from the read of a step to its tables, in units that look sums up.
     """
 
     cycles: int
@@ -63,6 +65,7 @@ class Timeline:
     row_misses: int
     turnarounds: int
     refreshes: int
+    table_latency: int = 0
 
     @property
     def compute_cycles(self) -> int:

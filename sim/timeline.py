@@ -184,9 +184,10 @@ class _Simulation:
             self.compute.pop(cycle)
             steps = instruction.n_tiles * instruction.m_tiles * instruction.k_steps
             beats = unit.beats(instruction.weight_bits)
-            last_read = cycle + 1 + (steps - 1) * beats
-            # A unit of several beats holds the next instruction's first step back.
-            self.compute_free = last_read + beats - 1
+            words = max(1, int(unit.step_words(instruction.weight_bits)))
+            last_read = cycle + steps * beats - beats + words
+            # A unit that is slower than its words holds the next instruction's first step back.
+            self.compute_free = last_read + beats - words
             self.compute_spans.append(Span(cycle + 1, self.compute_free + 1, held_by))
             if instruction.signal_upstream:
                 self.compute_to_load.append(last_read)
@@ -374,6 +375,7 @@ class _Simulation:
             row_misses=self.bus.row_misses,
             turnarounds=self.bus.turnarounds,
             refreshes=self.bus.refreshes,
+            table_latency=self.design.unit.table_latency,
         )
 
 

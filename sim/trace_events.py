@@ -22,6 +22,7 @@ ENGINES = {
     "fetch": "fetch: instructions",
     "load": "load: weights, scales, activations",
     "compute": "compute: matrix unit",
+    "tables": "tables: built beside the lookups",
     "vector": "vector engine (simulated only)",
     "store": "store: results",
 }

@@ -122,6 +122,8 @@ def program_detail(design: Design, shape: GemmShape, fmt: WeightFormat) -> Detai
             for i, (start, end) in zip(stores, written, strict=True)
         ],
     }
+    if timeline.table_latency:
+        tracks["tables"] = _tables(timeline)
     detail = Detail(
         cycles=timeline.cycles,
         dram_bytes=(timeline.read_lines + timeline.write_lines) * line,
@@ -133,6 +135,20 @@ def program_detail(design: Design, shape: GemmShape, fmt: WeightFormat) -> Detai
         whole=whole,
     )
     return detail if sum(piece.size for piece in detail.bus) == detail.dram_bytes else None
+
+
+def _tables(timeline: Timeline) -> list[Piece]:
+    """When tables are built: from the read of a step on, beside the lookups of earlier steps.
+
+    Exposed are the cycles at the start of a run of steps that have nothing to look up yet.
+    """
+    pieces, free = [], 0
+    for span in timeline.compute:
+        exposed = min(timeline.table_latency, span.start - free) if free else timeline.table_latency
+        name = f"tables, {exposed} cycles exposed" if exposed else "tables, overlapped"
+        pieces.append(Piece(span.start, span.end, name, 0, span.end - span.start))
+        free = span.end
+    return pieces
 
 
 def _cut(spans: list[Span], lines: Sequence[int], cycles: int) -> list[tuple[int, int]] | None:
@@ -263,7 +279,7 @@ def _occupancy(
             product = next(computed)
             reads = [
                 (Buffer.WEIGHT, i.weight_word * unit.weight_word_bytes),
-                (Buffer.ACTIVATION, i.activation_word * unit.activation_word_bytes),
+                (Buffer.ACTIVATION, i.activation_step * design.activation_step_bytes),
             ]
             if i.scaled:
                 reads.append((Buffer.SCALE, i.scale_word * unit.scale_word_bytes))

@@ -96,7 +96,9 @@ def test_a_broken_binary_is_refused(binary, message):
 
 def test_matmul_reserved_bit_is_refused():
     values = dict.fromkeys(operand_names(Opcode.MATMUL), 1)
-    bit = FORMS[Opcode.MATMUL].offset("reserved")
+    form = FORMS[Opcode.MATMUL]
+    bit = form.offset(form.fields[-1].name) + form.fields[-1].bits
+    assert bit < 256
     with pytest.raises(InputError, match="reserved bits"):
         decode(_flip(encode([Instruction.make(Opcode.MATMUL, **values)]), bit))
 

@@ -137,7 +137,7 @@ def test_the_structure_is_the_formats(trace: dict[str, Any], result: ModelResult
     kinds = {event["ph"] for event in trace["traceEvents"]}
     assert kinds == {"M", "X", "C", "s", "t", "f"}
     names = list(_tracks(trace))
-    assert len(names) == 6 + DESIGN.dram.channels
+    assert len(names) == 7 + DESIGN.dram.channels
     assert trace["otherData"]["model"] == result.model
     assert trace["displayTimeUnit"] == "ns"
 

@@ -3,7 +3,10 @@
 from designs.units.array import ArraySpec
 from designs.units.base import UnitSpec
 from designs.units.dense import DenseSpec
+from designs.units.lut import LutSpec
 
-__all__ = ["UNIT_SPECS", "ArraySpec", "DenseSpec", "UnitSpec"]
+__all__ = ["UNIT_SPECS", "ArraySpec", "DenseSpec", "LutSpec", "UnitSpec"]
 
-UNIT_SPECS: dict[str, type[UnitSpec]] = {spec.kind: spec for spec in (DenseSpec, ArraySpec)}
+UNIT_SPECS: dict[str, type[UnitSpec]] = {
+    spec.kind: spec for spec in (DenseSpec, LutSpec, ArraySpec)
+}

@@ -1,12 +1,16 @@
 """What every unit's spec tells the compiler, the simulator and the RTL generator."""
 
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import ClassVar
 
 from designs.checks import power_of_two, subset
 from designs.errors import InputError
 
-__all__ = ["UnitSpec", "signed_bits"]
+__all__ = ["ACTIVATION_BYTES", "UnitSpec", "signed_bits"]
+
+ACTIVATION_BYTES = {"int8": 1, "fp16": 2}
+"""Bytes of one activation by format."""
 
 
 _MOST_MACS = 1 << 16
@@ -39,6 +43,14 @@ class UnitSpec:
     max_k : int
         Longest reduction the accumulators are sized for; a power of two.
 
+    Attributes
+    ----------
+    weight_word_bits : int
+        Bits of every code that one word of the weight buffer holds: 8 where a word is a step of
+        8-bit codes (narrower codes fill a part of it), 1 where it is one bit plane of a step.
+    weight_types : tuple of str
+        What stored codes may mean: ``twos_complement``; ``bipolar``, odd values around 0.
+
     Raises
     ------
     InputError
@@ -48,7 +60,8 @@ class UnitSpec:
     kind: ClassVar[str]
     allowed_weight_bits: ClassVar[tuple[int, ...]]
     simulated_only: ClassVar[bool] = False
-    activation_bits: ClassVar[int] = 8
+    weight_word_bits: ClassVar[int] = 8
+    weight_types: ClassVar[tuple[str, ...]] = ("twos_complement",)
     scale_bits: ClassVar[int] = 8
 
     lanes_m: int
@@ -83,12 +96,12 @@ class UnitSpec:
             ("accumulator", 255 * self.max_k, self.accumulator_bits),
             ("result", 255 * self.max_k, 8 * self.result_bytes),
         )
-        narrow = max(self.weight_bits) < self.activation_bits
+        narrow = max(self.weight_bits) < 8
         for stage, terms, bits in stages:
             if narrow and stage in ("accumulator", "result"):
                 low, high = (
                     -(1 << (max(self.weight_bits) - 1)) * 127,
-                    1 << (max(self.weight_bits) + self.activation_bits - 2),
+                    1 << (max(self.weight_bits) + 6),
                 )
             if not -(1 << (bits - 1)) <= terms * low <= terms * high < 1 << (bits - 1):
                 raise AssertionError(f"{stage} of {terms} terms overflows {bits} bits")
@@ -99,6 +112,11 @@ class UnitSpec:
     def latency(self) -> int:
         """Cycles from accepting the last beat of a pass to its sums on the output stream."""
         raise NotImplementedError
+
+    @property
+    def table_latency(self) -> int:
+        """The part of ``latency`` that builds tables of activations; 0 without tables."""
+        return 0
 
     def beats(self, weight_bits: float) -> int:
         """Cycles one step occupies the unit (its initiation interval) for a code width."""
@@ -112,14 +130,35 @@ class UnitSpec:
         return self.lanes_m * self.lanes_n * self.lanes_k
 
     @property
+    def activation_formats(self) -> tuple[str, ...]:
+        """Activations the unit multiplies: ``int8``, ``fp16``."""
+        return ("int8",)
+
+    def activation_step_bytes(self, activations: str) -> int:
+        """Bytes of activations one step reads: lanes_m x lanes_k of a format.
+
+        Raises
+        ------
+        ValueError
+            The unit has no such activations.
+        """
+        if activations not in self.activation_formats:
+            raise ValueError(f"activations must be one of {self.activation_formats}")
+        return self.lanes_m * self.lanes_k * ACTIVATION_BYTES[activations]
+
+    @property
     def activation_word_bytes(self) -> int:
-        """Bytes of activations one step reads: lanes_m x lanes_k INT8."""
-        return self.lanes_m * self.lanes_k
+        """Bytes of one word of the activation buffer: a step of the widest activations."""
+        return max(self.activation_step_bytes(name) for name in self.activation_formats)
 
     @property
     def weight_word_bytes(self) -> int:
-        """Bytes of one word of the weight buffer: a step of 8-bit codes."""
-        return self.lanes_n * self.lanes_k
+        """Bytes of one word of the weight buffer; see ``weight_word_bits``."""
+        return self.lanes_n * self.lanes_k * self.weight_word_bits // 8
+
+    def step_words(self, weight_bits: int) -> Fraction:
+        """Words of the weight buffer a step takes: a whole number, or a half of one word."""
+        return Fraction(weight_bits, self.weight_word_bits)
 
     @property
     def scale_word_bytes(self) -> int:

@@ -185,6 +185,14 @@ class Fetch(wiring.Component):
             return (view.lines == 0) | (view.buffer >= len(BufferId))
         if opcode is Opcode.STORE:
             return (view.tiles == 0) | (view.lines_per_tile == 0)
-        counts = (view.n_tiles, view.m_tiles, view.k_steps, view.group_steps)
-        widths = Cat(view.weight_bits == bits for bits in self.design.unit.weight_bits)
-        return Cat(count == 0 for count in counts).any() | ~widths.any()
+        unit = self.design.unit
+        counts = (view.n_tiles, view.m_tiles, view.k_steps, view.group_steps, view.planes)
+        widths = Cat(view.weight_bits == bits for bits in unit.weight_bits)
+        wrong = Cat(count == 0 for count in counts).any() | ~widths.any()
+        if "bipolar" not in unit.weight_types:
+            wrong = wrong | view.bipolar | (view.planes != 1)
+        if unit.activation_formats == ("int8",):
+            wrong = wrong | view.half
+        if unit.activation_formats == ("fp16",):
+            wrong = wrong | ~view.half
+        return wrong

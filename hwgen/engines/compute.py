@@ -1,6 +1,6 @@
 """Compute engine: walks a MATMUL's loops and feeds the matrix unit."""
 
-from amaranth.hdl import Cat, Module, Mux, Signal
+from amaranth.hdl import Cat, Const, Module, Mux, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -30,10 +30,13 @@ class PassDescriptor(data.StructLayout):
 
 
 class ComputeEngine(wiring.Component):
-    """Reads one step a cycle from the buffers; n outer, m middle, k inner.
+    """Reads one weight word a cycle from the buffers; n outer, m middle, k inner.
 
-    Timing: an instruction accepted in cycle t reads its first step in t + 1 and offers it to the
-    unit in t + 2; the next instruction is accepted in the cycle of the last read, so steps follow
+    A step is a word of weights, half a word, or several words one after the other (bit planes),
+    as the unit's spec says.
+
+    Timing: an instruction accepted in cycle t reads its first word in t + 1 and offers it to the
+    unit in t + 2; the next instruction is accepted in the cycle of the last read, so words follow
     each other without a gap. The load engine gets its token with the last read.
 
     Members
@@ -42,17 +45,18 @@ class ComputeEngine(wiring.Component):
     load_tokens, store_tokens : In(1)
     take_load_token, take_store_token : Out(1)
     give_load_token : Out(1)
-    read_enable : Out(1)
-        Reads one word of each buffer.
+    weight_enable, activation_enable, scale_enable : Out(1)
+        Read a word of that buffer: with every word, with the first one of a step, with the last
+        one of a scaled group.
     weight_address, activation_address, scale_address : Out(24)
     control : Out(stream of StepControl)
         Together with the words on the buffers' outputs.
-    upper_half : Out(1)
-        The step's 4-bit codes are the upper half of the weight word.
+    upper_weights, upper_activations : Out(1)
+        The step's codes, or activations, are the upper half of their word.
     passes : Out(stream of PassDescriptor)
-        One a pass, offered when its last step is read.
+        One a pass, offered when its last word is read.
     busy, wait_load, wait_store : Out(1)
-        A step is read; held by a missing token of that neighbour.
+        A word is read; held by a missing token of that neighbour.
     idle : Out(1)
     """
 
@@ -66,12 +70,15 @@ class ComputeEngine(wiring.Component):
                 "take_load_token": Out(1),
                 "take_store_token": Out(1),
                 "give_load_token": Out(1),
-                "read_enable": Out(1),
+                "weight_enable": Out(1),
+                "activation_enable": Out(1),
+                "scale_enable": Out(1),
                 "weight_address": Out(24),
                 "activation_address": Out(24),
                 "scale_address": Out(24),
                 "control": Out(stream.Signature(StepControl())),
-                "upper_half": Out(1),
+                "upper_weights": Out(1),
+                "upper_activations": Out(1),
                 "passes": Out(stream.Signature(PassDescriptor())),
                 "busy": Out(1),
                 "wait_load": Out(1),
@@ -82,6 +89,7 @@ class ComputeEngine(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
+        unit = self.design.unit
         layout = instruction_layout(Opcode.MATMUL)
         word = data.View(layout, self.instruction.payload)
         held = Signal(layout)  # the instruction being executed
@@ -91,10 +99,13 @@ class ComputeEngine(wiring.Component):
         offered = Signal()
         advance = Signal()
         pass_last, read = Signal(), Signal()
+        first_word, group_last = Signal(), Signal()
         m.d.comb += [
             advance.eq(~offered | self.control.ready),
             read.eq(active & advance & (~pass_last | self.passes.ready)),
-            self.read_enable.eq(read),
+            self.weight_enable.eq(read),
+            self.activation_enable.eq(read & first_word),
+            self.scale_enable.eq(read & group_last & held.scaled),
             self.busy.eq(read),
             self.control.valid.eq(offered),
         ]
@@ -104,26 +115,32 @@ class ComputeEngine(wiring.Component):
         group_left = Signal(16)
         m_left = Signal(16)
         n_left = Signal(16)
-        weight_step = Signal(25)  # in units of the narrow width: half words when codes are 4 bits
-        tile_start = Signal(25)  # first step of the current feature tile
-        activation = Signal(24)
-        row_start = Signal(24)
+        weights = Signal(25)  # words, or half words when codes are half as wide as the word's
+        tile_start = Signal(25)  # first word of the current feature tile
+        activation = Signal(25)  # steps
+        row_start = Signal(25)
         scale = Signal(24)
         scale_start = Signal(24)
         tile = Signal(16)
         partial_tile = Signal(16)
-        narrow = Signal()
-        narrow_in = Signal()
-        group_last, tile_last, last = Signal(), Signal(), Signal()
+        step_last, tile_last, last = Signal(), Signal(), Signal()
+        index = self._word_of_step(m, held, read, step_last)
+        restart, group_start = self._replay(m, held, read, group_last, pass_last, activation)
+        narrow, narrow_in = Const(0), Const(0)
+        if min(unit.weight_bits) < unit.weight_word_bits:
+            narrow = held.weight_bits == unit.weight_word_bits // 2
+            narrow_in = word.weight_bits == unit.weight_word_bits // 2
+        paired = Const(0)  # two INT8 steps a word that is sized for FP16
+        if len(unit.activation_formats) > 1:
+            paired = ~held.half
         m.d.comb += [
-            narrow.eq(held.weight_bits == 4),
-            narrow_in.eq(word.weight_bits == 4),
-            group_last.eq(group_left == 1),
-            pass_last.eq(k_left == 1),
+            first_word.eq(index == 0),
+            group_last.eq(step_last & ((group_left == 1) | (k_left == 1))),
+            pass_last.eq(step_last & (k_left == 1)),
             tile_last.eq(pass_last & (m_left == 1)),
             last.eq(tile_last & (n_left == 1)),
-            self.weight_address.eq(Mux(narrow, weight_step >> 1, weight_step)),
-            self.activation_address.eq(activation),
+            self.weight_address.eq(Mux(narrow, weights >> 1, weights)),
+            self.activation_address.eq(Mux(paired, activation >> 1, activation)),
             self.scale_address.eq(scale),
             self.give_load_token.eq(read & last & held.signal_upstream),
             self.passes.valid.eq(active & advance & pass_last),
@@ -138,18 +155,29 @@ class ComputeEngine(wiring.Component):
             m.d.sync += offered.eq(read)
         with m.If(read):
             m.d.sync += [
-                self.control.payload.narrow.eq(narrow),
-                self.control.payload.group_last.eq(group_last | pass_last),
+                self.control.payload.weight_bits.eq(held.weight_bits),
+                self.control.payload.bipolar.eq(held.bipolar),
+                self.control.payload.half.eq(held.half),
+                self.control.payload.word.eq(index),
+                self.control.payload.step_last.eq(step_last),
+                self.control.payload.group_last.eq(group_last),
                 self.control.payload.pass_last.eq(pass_last),
                 self.control.payload.scaled.eq(held.scaled),
-                self.upper_half.eq(narrow & weight_step[0]),
-                k_left.eq(k_left - 1),
-                group_left.eq(group_left - 1),
-                weight_step.eq(weight_step + 1),
-                activation.eq(activation + 1),
+                self.upper_weights.eq(narrow & weights[0]),
+                weights.eq(weights + 1),
             ]
-            with m.If(group_last | pass_last):
+            with m.If(first_word):
+                m.d.sync += self.upper_activations.eq(paired & activation[0])
+            with m.If(step_last):
+                m.d.sync += [
+                    k_left.eq(k_left - 1),
+                    group_left.eq(group_left - 1),
+                    activation.eq(activation + 1),
+                ]
+            with m.If(group_last):
                 m.d.sync += [group_left.eq(held.group_steps), scale.eq(scale + 1)]
+            with m.If(restart):
+                m.d.sync += activation.eq(group_start)
             with m.If(pass_last):
                 m.d.sync += [
                     k_left.eq(held.k_steps),
@@ -158,17 +186,17 @@ class ComputeEngine(wiring.Component):
                     partial_tile.eq(partial_tile + 1),
                     row_start.eq(row_start + held.activation_stride),
                     activation.eq(row_start + held.activation_stride),
-                    weight_step.eq(tile_start),
+                    weights.eq(tile_start),
                     scale.eq(scale_start),
                 ]
             with m.If(tile_last):
                 m.d.sync += [
                     m_left.eq(held.m_tiles),
                     n_left.eq(n_left - 1),
-                    row_start.eq(held.activation_word),
-                    activation.eq(held.activation_word),
-                    weight_step.eq(weight_step + 1),
-                    tile_start.eq(weight_step + 1),
+                    row_start.eq(held.activation_step),
+                    activation.eq(held.activation_step),
+                    weights.eq(weights + 1),
+                    tile_start.eq(weights + 1),
                     scale.eq(scale + 1),
                     scale_start.eq(scale + 1),
                 ]
@@ -177,17 +205,17 @@ class ComputeEngine(wiring.Component):
 
         self._accept(m, word, held, active, read & last)
         with m.If(self.instruction.valid & self.instruction.ready):
-            first_step = Signal(25)
-            m.d.comb += first_step.eq(Mux(narrow_in, word.weight_word << 1, word.weight_word))
+            first = Signal(25)
+            m.d.comb += first.eq(Mux(narrow_in, word.weight_word << 1, word.weight_word))
             m.d.sync += [
                 k_left.eq(word.k_steps),
                 group_left.eq(word.group_steps),
                 m_left.eq(word.m_tiles),
                 n_left.eq(word.n_tiles),
-                weight_step.eq(first_step),
-                tile_start.eq(first_step),
-                activation.eq(word.activation_word),
-                row_start.eq(word.activation_word),
+                weights.eq(first),
+                tile_start.eq(first),
+                activation.eq(word.activation_step),
+                row_start.eq(word.activation_step),
                 scale.eq(word.scale_word),
                 scale_start.eq(word.scale_word),
                 tile.eq(word.tile),
@@ -195,6 +223,38 @@ class ComputeEngine(wiring.Component):
             ]
         m.d.comb += self.idle.eq(~active & ~offered & ~self.instruction.valid)
         return m
+
+    def _word_of_step(self, m, held, read, step_last):
+        """Position of the word being read in its step; units with whole words a step count."""
+        unit = self.design.unit
+        if unit.step_words(max(unit.weight_bits)) <= 1:
+            m.d.comb += step_last.eq(1)
+            return Const(0)
+        assert unit.weight_word_bits == 1, "words of a step are bit planes"
+        index = Signal(3)
+        m.d.comb += step_last.eq(index == held.weight_bits - 1)
+        with m.If(read):
+            m.d.sync += index.eq(Mux(step_last, 0, index + 1))
+        return index
+
+    def _replay(self, m, held, read, group_last, pass_last, activation):
+        """Whether the group just read is read again, and its first step of activations."""
+        if "bipolar" not in self.design.unit.weight_types:
+            return Const(0), Const(0)
+        planes_read = Signal(4)
+        begins = Signal(init=1)  # the word being read is the first one of a group
+        first = Signal(25)  # step the current group began with
+        group_start = Signal(25)
+        restart = Signal()
+        m.d.comb += [
+            group_start.eq(Mux(begins, activation, first)),
+            restart.eq(group_last & (planes_read != held.planes - 1)),
+        ]
+        with m.If(read):
+            m.d.sync += [first.eq(group_start), begins.eq(group_last)]
+            with m.If(group_last):
+                m.d.sync += planes_read.eq(Mux(restart & ~pass_last, planes_read + 1, 0))
+        return restart, group_start
 
     def _accept(self, m, word, held, active, finishing):
         """Take the next instruction when its tokens are there and the steps have ended."""

@@ -2,7 +2,8 @@
 
 from hwgen.units.base import MatrixUnit, StepControl
 from hwgen.units.dense import DenseUnit
+from hwgen.units.lut import LutUnit
 
-__all__ = ["UNITS", "DenseUnit", "MatrixUnit", "StepControl"]
+__all__ = ["UNITS", "DenseUnit", "LutUnit", "MatrixUnit", "StepControl"]
 
-UNITS: dict[str, type[MatrixUnit]] = {"dense": DenseUnit}
+UNITS: dict[str, type[MatrixUnit]] = {"dense": DenseUnit, "lut": LutUnit}

@@ -12,13 +12,16 @@
 from itertools import pairwise
 
 from amaranth.hdl import Cat, Module, Mux, Shape, Signal, signed
-from amaranth.lib import wiring
+from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from designs.units import DenseSpec
-from hwgen.units.base import MatrixUnit, StepControl
+from hwgen.units.base import MatrixUnit
 
 __all__ = ["DenseRow", "DenseUnit"]
+
+_ENDS = data.StructLayout({"group_last": 1, "pass_last": 1, "scaled": 1})
+"""What of the step control travels beside the data."""
 
 
 class DenseRow(wiring.Component):
@@ -114,7 +117,7 @@ class DenseUnit(MatrixUnit):
         before_group = 2 + spec.tree_stages  # operands, products, adder stages
         stages = before_group + 2  # group sum, scaled sum
         valid = [Signal(name=f"valid_{i}") for i in range(stages)]
-        control = [Signal(StepControl(), name=f"control_{i}") for i in range(stages)]
+        control = [Signal(_ENDS, name=f"control_{i}") for i in range(stages)]
         scale_bits = 8 * spec.scale_word_bytes
         scales = [
             Signal(scale_bits, name=f"scales_{i}", reset_less=True) for i in range(before_group + 1)
@@ -122,7 +125,8 @@ class DenseUnit(MatrixUnit):
         activations = Signal(8 * spec.activation_word_bytes, name="activations_0", reset_less=True)
         weights = Signal(8 * spec.weight_word_bytes, name="weights_0", reset_less=True)
         with m.If(advance):
-            m.d.sync += [valid[0].eq(take), control[0].eq(step), scales[0].eq(self.scales.payload)]
+            m.d.sync += [valid[0].eq(take), scales[0].eq(self.scales.payload)]
+            m.d.sync += [getattr(control[0], name).eq(getattr(step, name)) for name, _ in _ENDS]
             m.d.sync += [new.eq(old) for old, new in pairwise(valid)]
             m.d.sync += [new.eq(old) for old, new in pairwise(control)]
             m.d.sync += [new.eq(old) for old, new in pairwise(scales)]
@@ -157,7 +161,7 @@ class DenseUnit(MatrixUnit):
         )
         if 8 not in self.spec.weight_bits:
             return narrow
-        return Mux(step.narrow, narrow, packed)
+        return Mux(step.weight_bits == 4, narrow, packed)
 
     def _accumulate(self, m, row, dots, advance, valid, control, scales):
         """The last three stages of one token's ``lanes_n`` sums."""

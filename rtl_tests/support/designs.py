@@ -4,12 +4,20 @@ import dataclasses
 from functools import cache
 
 from designs.files import load_design
+from designs.parts import Formats
 from designs.spec import Buffers, Design
-from designs.units import DenseSpec
+from designs.units import DenseSpec, LutSpec
 
 __all__ = ["DESIGNS", "test_design"]
 
-DESIGNS = ("tiny", "narrow", "striped", "wide_line")
+LUT_UNITS = {
+    "lut_narrow": LutSpec(1, 8, 4, (1, 2), 256),
+    "lut_half": LutSpec(2, 4, 16, (2, 4), 1024, ("fp16",)),
+    "lut_quantised": LutSpec(2, 4, 16, (1, 2, 3, 4, 8), 256, ("int8", "fp16"), 8),
+}
+"""Lookup units in otherwise equal designs."""
+
+DESIGNS = ("tiny", "narrow", "striped", "wide_line", "lut", *LUT_UNITS)
 
 
 @cache
@@ -21,7 +29,18 @@ def test_design(name: str) -> Design:
     - ``striped``: two 8-byte channels, four token lanes, weight words of four lines and buffers
       so small that reductions are cut into chunks.
     - ``wide_line``: a 64-byte line, longer than an instruction and than a row of sums.
+    - ``lut``: lut-tiny of the library.
+    - ``lut_narrow``: one token lane and one table, INT8 only, 1-bit and 2-bit weights.
+    - ``lut_half``: four tables a lane, FP16 only.
+    - ``lut_quantised``: tables of 8 bits, every weight type and both activation formats.
     """
+    if name == "lut":
+        return load_design("lut-tiny")
+    if name in LUT_UNITS:
+        unit = LUT_UNITS[name]
+        formats = Formats(activation_bits=16 if unit.activations == ("fp16",) else 8)
+        tiny = load_design("lut-tiny")
+        return dataclasses.replace(tiny, name=name, unit=unit, formats=formats)
     tiny = load_design("dense-int8-tiny")
     if name == "tiny":
         return tiny

@@ -202,14 +202,15 @@ def program_cost(design: Design, shape: GemmShape, fmt: WeightFormat, products: 
     cost = simulate_gemm(design, shape, fmt)
     unit, buffers, line_bits = design.unit, design.buffers, 8 * design.line_bytes
     steps = cost.compute_cycles / unit.beats(fmt.bits)
-    step_bits = 8 * unit.weight_step_bytes(fmt.bits)
+    words = max(1, int(unit.step_words(fmt.bits)))
+    word_bits = 8 * unit.weight_step_bytes(fmt.bits) // words
     tile_bits = 8 * design.tile_lines * design.line_bytes
     stored = cost.lines["store"] * line_bits / tile_bits
-    activation = 8 * unit.activation_word_bytes
+    activation = 8 * design.activation_step_bytes
     ports = {port.buffer: port for port in buffer_ports(design)}
     scale, partial = ports["scale"], ports["partial"]
     tiles = ceil(shape.m / unit.lanes_m) * ceil(shape.n / unit.lanes_n) * products
-    scales = float(tiles * fmt.groups(shape.k) * fmt.scaled)
+    scales = float(tiles * fmt.groups(shape.k) * fmt.planes * fmt.scaled)
     tiling = choose_tiling(design, shape, fmt)
     pieces = float(tiles * (tiling.weights.chunks.parts - 1))
     # Scales come with the weights; both are stored in whole lines.
@@ -219,9 +220,9 @@ def program_cost(design: Design, shape: GemmShape, fmt: WeightFormat, products: 
         SramUse(
             "weight",
             buffers.weight_bytes,
-            step_bits,
-            steps * products,
-            (cost.lines["weight"] * products - scale_lines) * line_bits / step_bits,
+            word_bits,
+            steps * words * products,
+            (cost.lines["weight"] * products - scale_lines) * line_bits / word_bits,
         ),
         SramUse(
             "activation",

@@ -9,8 +9,8 @@ from sim.units.base import Logic
 
 __all__ = ["DenseCosts", "row_registers", "unit_registers"]
 
-_CONTROL_BITS = 4
-"""Width of the step control that travels beside the data (hwgen/units/base.py, StepControl)."""
+_CONTROL_BITS = 3
+"""What of the step control travels beside the data (hwgen/units/dense.py)."""
 
 _PRODUCT_BITS = 16
 
