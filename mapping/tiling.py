@@ -300,7 +300,8 @@ def _too_small(design: Design, fmt: WeightFormat, k: int, unit_steps: int) -> In
     """The error for a buffer that cannot hold two slots of one unit of K."""
     step = unit_steps * design.unit.weight_step_bytes(fmt.bits)
     weight = _power_of_two(_FEWEST_SLOTS * _align(step, _weight_grain(design)))
-    scale = _power_of_two(_FEWEST_SLOTS * _scale_grain(design))
+    words = fmt.planes * design.unit.scale_word_bytes
+    scale = _power_of_two(_FEWEST_SLOTS * _align(words, _scale_grain(design)))
     what = f"a group of {fmt.group}" if fmt.group else "a step"
     if design.buffers.weight_bytes < weight:
         allowed = f"at least {weight} bytes for two slots of {what} of {fmt.name} and K = {k}"

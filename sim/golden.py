@@ -144,7 +144,7 @@ class _Machine:
         packed = stored.reshape(1, -1)
         if unit.weight_word_bits == 1:
             lanes = unit.lanes_n, unit.lanes_k
-            codes = unpack_planes(packed, i.weight_bits, bool(i.bipolar), *lanes)
+            codes: NDArray = unpack_planes(packed, i.weight_bits, bool(i.bipolar), *lanes)
         else:
             codes = unpack_codes(packed, i.weight_bits)
         return codes.reshape(i.n_tiles, i.k_steps, unit.lanes_n, unit.lanes_k)
@@ -152,7 +152,7 @@ class _Machine:
     def _activations(self, i: Instruction) -> NDArray:
         """Activations as (m tile, step, lanes_m, lanes_k), int8 or float16."""
         unit, name = self.design.unit, activation_format(i)
-        words = self.buffers[Buffer.ACTIVATION].view(ACTIVATION_TYPES[name])
+        words: NDArray = self.buffers[Buffer.ACTIVATION].view(ACTIVATION_TYPES[name])
         words = words.reshape(-1, unit.lanes_m * unit.lanes_k)
         index = np.arange(i.m_tiles)[:, None] * i.activation_stride + activation_index(i)
         last = int(index[-1, -1]) + 1

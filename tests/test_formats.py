@@ -13,6 +13,7 @@ from mapping.formats import WeightFormat, list_formats, parse_format, storage_bi
 from mapping.quantise import (
     QuantisedWeights,
     exact_sums,
+    expand_activations,
     quantise,
     quantise_activations,
     scale_sums,
@@ -28,13 +29,45 @@ def test_names_round_trip():
         assert parse_format(fmt.name) == fmt
     assert parse_format("int4_asym_g96") == WeightFormat("int4_asym_g96", 4, 96, True)
     assert parse_format("int8").group is None
+    assert parse_format("int1_g64") == WeightFormat("int1_g64", 1, 64, False, "bipolar")
+    assert parse_format("bipolar3") == WeightFormat("bipolar3", 3, None, False, "bipolar")
+    assert parse_format("ternary_g32") == WeightFormat("ternary_g32", 2, 32, False, "ternary")
+    assert parse_format("bcq3_g64") == WeightFormat("bcq3_g64", 1, 64, False, "bcq", planes=3)
+    assert parse_format("bcq3_asym_g64").planes == 4
 
 
 @pytest.mark.parametrize(
-    "name", ["int9", "int1", "int4_g0", "int4_g", "int04", "INT8", "int8_asym", "fp4", "", None]
+    ("name", "codes", "stored", "bipolar"),
+    [
+        ("int4", (-7, 7), range(-8, 8), False),
+        ("int2_asym", (0, 3), range(4), False),
+        ("int1", (-1, 1), (-1, 1), True),
+        ("bipolar3", (-7, 7), (-7, -5, -3, -1, 1, 3, 5, 7), True),
+        ("ternary", (-1, 1), (-1, 0, 1), False),
+        ("bcq2_asym_g8", (-1, 1), (-1, 1), True),
+    ],
+)
+def test_codes_of_a_format(name, codes, stored, bipolar):
+    fmt = parse_format(name)
+    assert (fmt.lowest, fmt.highest) == codes
+    assert fmt.code_values == tuple(stored)
+    assert fmt.bipolar == bipolar
+    assert fmt.executable
+
+
+def test_formats_of_published_designs_are_not_executable():
+    assert not any(parse_format(name).executable for name in ("fp16", "ant5", "bitmod_fp4_g64"))
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("int9", "int0", "int4_g0", "int4_g", "int04", "INT8", "int8_asym", "fp4", "", None),
+        *("int1_asym", "bipolar1", "bipolar8", "bcq3", "bcq5_g8", "ternary_asym", "bcq_asym_g8"),
+    ],
 )
 def test_unknown_names_list_what_is_allowed(name):
-    with pytest.raises(InputError, match=r"allowed: int8 \.\.\. int2, with a scale group") as error:
+    with pytest.raises(InputError, match=r"allowed: int8 \.\.\. int1, ternary, ") as error:
         parse_format(name)
     assert error.value.found == name
 
@@ -67,6 +100,8 @@ def test_codes_are_in_range_and_near_the_weights(seed, bits, group, asymmetric, 
     if asymmetric and bits == 8:
         bits = 7
     suffix = "" if group is None else f"_g{group}"
+    if bits == 2:
+        asymmetric = True  # symmetric ones are clipped: tests/test_binary_codes.py
     fmt = parse_format(f"int{bits}{'_asym' if asymmetric else ''}{suffix}")
     weights = _weights(seed, 5, 96) * np.float32(magnitude)
     weights[3] = 0
@@ -98,7 +133,12 @@ def test_codes_are_in_range_and_near_the_weights(seed, bits, group, asymmetric, 
 @settings(deadline=None, max_examples=60)
 @given(
     seed=st.integers(0, 2**32 - 1),
-    name=st.sampled_from(["int8", "int4", "int4_g4", "int3_g16", "int4_asym_g8", "int2_asym"]),
+    name=st.sampled_from(
+        [
+            *("int8", "int4", "int4_g4", "int3_g16", "int4_asym_g8", "int2_asym"),
+            *("int1", "int1_g8", "bipolar7", "bipolar3_g16", "ternary", "ternary_g8"),
+        ]
+    ),
     k=st.sampled_from([16, 48, 2048]),
 )
 def test_exact_sums_are_the_contract(seed, name, k):
@@ -113,6 +153,31 @@ def test_exact_sums_are_the_contract(seed, name, k):
         codes = codes * weights.scales[:, :, None].astype(np.int64)
     expected = activations.astype(np.int64) @ codes.reshape(3, k).T
     assert np.array_equal(exact_sums(activations, weights), expected)
+
+
+@pytest.mark.parametrize("name", ["bcq1_g8", "bcq2_g16", "bcq3_asym_g8", "bcq4_g48"])
+def test_sums_of_planes_are_sums_of_weights(name):
+    rng = np.random.default_rng(3)
+    fmt = parse_format(name)
+    weights = quantise(rng.standard_normal((5, 48)), fmt)
+    assert (weights.k, weights.expanded_k) == (48, 48 * fmt.planes)
+    activations = rng.integers(-128, 128, (4, 48)).astype(np.int8)
+    planes = weights.codes.reshape(5, fmt.groups(48), fmt.planes, -1).astype(np.int64)
+    scales = weights.scales.reshape(5, fmt.groups(48), fmt.planes, 1).astype(np.int64)
+    whole = (planes * scales).sum(axis=2).reshape(5, 48)
+    sums = exact_sums(activations, weights)
+    assert np.array_equal(sums, activations.astype(np.int64) @ whole.T)
+    real = whole * weights.channel_scale[:, None].astype(np.float64)
+    assert np.allclose(weights.dequantise(), real, rtol=1e-5, atol=1e-6)
+    with pytest.raises(InputError, match="K of the weights, 48"):
+        exact_sums(activations[:, :40], weights)
+
+
+def test_activations_are_repeated_a_group_at_a_time():
+    activations = np.arange(8, dtype=np.int8).reshape(2, 4)
+    found = expand_activations(activations, parse_format("bcq2_g2"))
+    assert found.tolist() == [[0, 1, 0, 1, 2, 3, 2, 3], [4, 5, 4, 5, 6, 7, 6, 7]]
+    assert expand_activations(activations, parse_format("int4_g2")) is activations
 
 
 def test_exact_sums_at_the_extremes():
@@ -147,6 +212,11 @@ def test_storage_counts_codes_scales_and_zero_points():
     assert storage_bits(parse_format("int8"), 10, 64) == 10 * (64 * 8 + 32)
     assert storage_bits(parse_format("int4_g32"), 10, 64) == 10 * (64 * 4 + 2 * 8 + 32)
     assert storage_bits(parse_format("int4_asym_g32"), 1, 64) == 64 * 4 + 2 * (8 + 4) + 32
+    assert storage_bits(parse_format("int1_g32"), 10, 64) == 10 * (64 + 2 * 8 + 32)
+    assert storage_bits(parse_format("bipolar3"), 10, 64) == 10 * (64 * 3 + 32)
+    assert storage_bits(parse_format("ternary"), 10, 64) == 10 * (64 * 2 + 32)
+    assert storage_bits(parse_format("bcq3_g32"), 1, 64) == 3 * (64 + 2 * 8) + 32
+    assert storage_bits(parse_format("bcq3_asym_g32"), 1, 64) == 4 * (64 + 2 * 8) + 32
 
 
 def test_a_large_matrix_is_quantised_quickly():
@@ -167,4 +237,5 @@ def test_formats_name_the_designs_that_run_them():
     rows = {row["name"]: row["designs"] for row in silicast.formats()}
     assert {"dense-int8", "dense-int8-tiny", "bitmod-28nm"} <= set(rows["int4_g128"])
     assert not {"dense-int8", "dense-int8-tiny"} & set(rows["int3"] + rows["int4_asym_g128"])
+    assert not {"dense-int8", "bitmod-28nm"} & set(rows["int1"] + rows["bcq3_g128"])
     assert rows["fp16"] == ["dfx-u280", "fp16-28nm"]

@@ -22,6 +22,7 @@ from mapping.models import ResolvedModel, list_models, open_checkpoint, resolve_
 # the files of GPT-2 also hold causal masks (layers * 1024^2 elements), which are not counted
 PUBLISHED_PARAMETERS = {
     "bitnet-2b-4t": 2_412_820_480,  # microsoft/bitnet-b1.58-2B-4T-bf16
+    "bitnet-3b": 3_324_387_840,  # of the config of 1bitLLM/bitnet_b1_58-3B; listed as 3.3B
     "gemma2-2b": 2_614_341_888,
     "gemma2-9b": 9_241_705_984,
     "gemma3-1b": 999_885_952,

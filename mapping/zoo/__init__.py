@@ -5,6 +5,7 @@ repositories:
 
 ================== ========================================
 bitnet-2b-4t       microsoft/bitnet-b1.58-2B-4T
+bitnet-3b          1bitLLM/bitnet_b1_58-3B
 gemma2-2b, -9b     google/gemma-2-2b, google/gemma-2-9b
 gemma3-270m, -1b   google/gemma-3-270m, google/gemma-3-1b-pt
 gpt2, gpt2-medium  openai-community/gpt2, gpt2-medium

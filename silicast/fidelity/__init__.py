@@ -9,6 +9,9 @@ from typing import Any
 from silicast.fidelity import bitmod, fpga
 from silicast.fidelity.document import render
 from silicast.fidelity.fpga import Absent
+from silicast.fidelity.gates import GatedRow
+from silicast.fidelity.lut import LutComparison, compare_lut
+from silicast.fidelity.lut_gpu import gpu_rows
 from silicast.fidelity.rows import GRADES, Row
 from silicast.fidelity.waterfall import Waterfall, waterfall, waterfalls
 
@@ -16,6 +19,8 @@ __all__ = [
     "DOCUMENT",
     "Absent",
     "Fidelity",
+    "GatedRow",
+    "LutComparison",
     "Row",
     "Waterfall",
     "fidelity",
@@ -38,11 +43,14 @@ class Fidelity:
         From a publication's counting to the physical defaults, switch by switch.
     absent : tuple of Absent
         Published figures that are not compared, and why.
+    lut : LutComparison
+        Papers on look-up hardware: rows with gates, and what is only listed.
     """
 
     rows: tuple[Row, ...]
     waterfalls: tuple[Waterfall, ...]
     absent: tuple[Absent, ...]
+    lut: LutComparison
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
@@ -51,14 +59,15 @@ class Fidelity:
             "rows": [row.to_dict() for row in self.rows],
             "waterfalls": [item.to_dict() for item in self.waterfalls],
             "absent": [asdict(item) for item in self.absent],
+            "lut": self.lut.to_dict(),
         }
 
     def render(self) -> str:
         """The page as Markdown."""
-        return render(self.rows, self.waterfalls, self.absent)
+        return render(self.rows, self.waterfalls, self.absent, self.lut)
 
 
 def fidelity() -> Fidelity:
     """Run every comparison; a few seconds."""
-    rows = (*bitmod.rows(), *bitmod.claim_rows(), *fpga.rows())
-    return Fidelity(rows, waterfalls(), fpga.absent())
+    rows = (*bitmod.rows(), *bitmod.claim_rows(), *fpga.rows(), *gpu_rows())
+    return Fidelity(rows, waterfalls(), fpga.absent(), compare_lut())

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from silicast.fidelity.fpga import Absent
+from silicast.fidelity.gates import METHODS, GatedRow
+from silicast.fidelity.lut import LutComparison
+from silicast.fidelity.lut_inputs import Listed
 from silicast.fidelity.rows import GRADES, Row
 from silicast.fidelity.waterfall import Waterfall
 
@@ -39,6 +42,13 @@ SECTIONS = {
         "compute and its traffic at peak bandwidth, and nothing else costs. Energy of an FPGA's "
         "fabric is not modelled.",
     ),
+    "lut-gpu": (
+        "Look-up arrays in an A100",
+        "Times of LUT Tensor Core's Tables 1 and 4 (rows L15 and L16). `lut-a100-like` is its "
+        "4X; the other designs are that file with other arrays: twice as many (8X), or A100's own "
+        "tensor cores. `roofline` takes the longer of compute and peak traffic for every product "
+        "and nothing else; a prompt computes the logits of its last position only.",
+    ),
 }
 """Title and introduction of each part."""
 
@@ -57,9 +67,9 @@ writes it, `silicast fidelity --json -` prints the same as data. What was publis
 - **class**: {grades}
 
 Nothing here is tuned. No parameter of a design or a model is chosen for its effect on an error; an
-error of 50 % stands as it is, with its reason. Agreement under a publication's conventions shows
-that its rules are understood, not that they are right; the physical column is silicast's own
-answer.
+error of 50 % stands as it is, with its reason; so does a gate that is not met. Agreement under a
+publication's conventions shows that its rules are understood, not that they are right; the physical
+column is silicast's own answer.
 """
 
 
@@ -169,6 +179,81 @@ def _fpga(rows: Sequence[Row]) -> str:
     return _table(columns, "llllrrrrr", lines) + "\n\n" + "\n".join(notes)
 
 
+def _gpu(rows: Sequence[Row]) -> str:
+    """Times, with the reasons that rows share said once."""
+    lines = [
+        f"{row.place} | {row.workload} | `{row.design}` | {row.weights} | {_published(row)} | "
+        f"{_ours(row)}"
+        for row in rows
+    ]
+    columns = (
+        "row | workload | design | weights | published, ms | roofline | error | physical | error"
+    )
+    reasons = dict.fromkeys(row.reason for row in rows)
+    assumed = "; ".join(dict.fromkeys(row.assumption for row in rows))
+    grades = ", ".join(sorted({row.grade for row in rows}))
+    notes = [f"Class {grades}. Assumed: {assumed}.", *reasons]
+    return "\n\n".join((_table(columns, "llllrrrrr", lines), *notes))
+
+
+def _value(value: float, unit: str) -> str:
+    if value == int(value) and abs(value) < 1e9:
+        text = f"{int(value):,}"
+    else:
+        text = f"{value:.3f}" if value < 10 else f"{value:.2f}"
+    return f"{text} {unit}" if unit else text
+
+
+def _range(row: GatedRow) -> str:
+    if row.low == row.high:
+        return _value(row.low, row.unit)
+    if row.high == float("inf"):
+        return f"above {_value(row.low, row.unit)}"
+    return f"{_value(row.low, '')} to {_value(row.high, row.unit)}"
+
+
+def _gated(row: GatedRow) -> str:
+    ours = "not measured" if row.ours is None else _value(row.ours, row.unit)
+    error = "" if row.error is None else _percent(row.error)
+    met = {True: "yes", False: "**no**", None: "-"}[row.met]
+    return (
+        f"{row.row} | {row.publication} | {row.quantity} | {_range(row)} | {ours} | {error} | "
+        f"{row.gate.text or '-'} | {met} | {row.grade} | {row.method}"
+    )
+
+
+def _listed(items: Sequence[Listed]) -> str:
+    lines = [f"{i.row} | {i.publication} | {i.what} | {i.grade} | {i.why}" for i in items]
+    return _table("row | publication | published | class | why there is no figure", "lllll", lines)
+
+
+def _lut(lut: LutComparison) -> str:
+    """Rows with gates, their notes, and those without a figure."""
+    columns = "row | publication | what | published | ours | error | gate | met | class | from"
+    asked = [row for row in lut.gated if row.gate]
+    met, missed = (sum(row.met is value for row in asked) for value in (True, False))
+    count = f"{met} of {len(asked)} gates are met, {missed} are not"
+    open_gates = len(asked) - met - missed
+    if open_gates:
+        count += f"; {open_gates} need areas that have not been measured"
+    methods = "; ".join(f"*{name}*: {what}" for name, what in METHODS.items())
+    study = f" Areas: {lut.study}." if lut.study else ""
+    notes = [f"- *{row.row}, {row.quantity}*: {row.note}" for row in lut.gated if row.note]
+    return "\n\n".join(
+        (
+            "## Look-up hardware",
+            "LUT Tensor Core (Mo et al., ISCA'25), FIGLUT (HPCA'25), UNPU (JSSC'19), T-MAC "
+            "(EuroSys'25), bipolar-INT (ASP-DAC'25), AxCore (MICRO'25), BitNet.cpp. Gates of "
+            "what is synthesised or simulated were set before it was; those of arithmetic allow "
+            f"for printed digits and clock rates. {count}. Where ours is from: {methods}.{study}",
+            _table(columns, "lllrrrllll", [_gated(row) for row in lut.gated]),
+            "\n".join(notes),
+            "### Without a figure of ours",
+            _listed(lut.listed),
+        )
+    )
+
+
 def _absent(items: Sequence[Absent]) -> str:
     lines = [f"{item.rows} | {item.why}" for item in items]
     return _table("published | why it is not here", "ll", lines)
@@ -190,7 +275,12 @@ def _waterfall(item: Waterfall) -> str:
     return f"{title}\n\n" + _table(columns, "llrrl", lines)
 
 
-def render(rows: Sequence[Row], waterfalls: Sequence[Waterfall], absent: Sequence[Absent]) -> str:
+def render(
+    rows: Sequence[Row],
+    waterfalls: Sequence[Waterfall],
+    absent: Sequence[Absent],
+    lut: LutComparison,
+) -> str:
     """The page.
 
     Parameters
@@ -200,16 +290,21 @@ def render(rows: Sequence[Row], waterfalls: Sequence[Waterfall], absent: Sequenc
     waterfalls : sequence of Waterfall
         From conventions to physical defaults.
     absent : sequence of Absent
-        What is not compared.
+        What is not compared of accelerators on FPGAs.
+    lut : LutComparison
+        Papers on look-up hardware.
     """
     grades = "; ".join(f"{name}: {meaning}" for name, meaning in GRADES.items()) + "."
     parts = [_HEAD.format(grades=grades), "## Summary", _summary(rows)]
-    bodies = {"bitmod-claims": _claims, "fpga": _fpga}
+    bodies = {"bitmod-claims": _claims, "fpga": _fpga, "lut-gpu": _gpu}
     for section, (title, introduction) in SECTIONS.items():
+        if section == "lut-gpu":
+            parts.append(_lut(lut))
         chosen = [row for row in rows if row.section == section]
         body = bodies.get(section, _bitmod)
         parts += [f"## {title}", introduction, body(chosen)]
-    parts += ["### Not compared", _absent(absent)]
+        if section == "fpga":
+            parts += ["### Not compared", _absent(absent)]
     parts += [
         "## From conventions to physical defaults",
         "Llama-2-7B. The switches of `--conventions bitmod-hpca25` are set to their physical "

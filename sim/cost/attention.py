@@ -50,7 +50,7 @@ def attention_cost(
     stored = kv_stored(design, rules)
     pieces = work.context.tokens > 1
     sizes = _sizes(design, work)
-    tiling = fastest_shape(design, rules, phase.name, sizes, pieces)
+    tiling = fastest_shape(design, rules, phase.name, sizes, pieces, work.products)
     spilled = scores_spill(design, rules, work)
     near = None if spilled.all() else _on_chip(design, rules, work)
     far = _through_dram(design, rules, work, tiling[1]) if spilled.any() else near
@@ -58,9 +58,7 @@ def attention_cost(
     traffic = far if near is None else _chosen(spilled, far, near)
     # The ports are as wide as the design's weights need: any K that the group divides will do.
     linear = weight_stored(fmt, fmt.group or 1, rules)
-    return product_cost(
-        design, rules, sizes, tiling, work.products, stored, linear, traffic, work.macs
-    )
+    return product_cost(design, rules, sizes, tiling, stored, linear, traffic, work.macs)
 
 
 def _sizes(design: Design, work: Work) -> tuple[Cycles, Cycles, Cycles]:
@@ -170,7 +168,8 @@ def scores_spill(design: Design, rules: Conventions, work: Work) -> NDArray[np.b
     difference = 4 * context.pairs() * (work.m // context.tokens)
     for kind in ("attention_scores", "attention_values"):
         part = replace(work, kind=kind, products=1)
-        _, shape = fastest_shape(design, rules, phase, _sizes(design, part), context.tokens > 1)
+        sizes, pieces = _sizes(design, part), context.tokens > 1
+        _, shape = fastest_shape(design, rules, phase, sizes, pieces, work.products)
         far, near = _through_dram(design, rules, part, shape), _on_chip(design, rules, part)
         for traffic, sign in ((far, 1), (near, -1)):
             difference = difference + sign * (traffic.weights + traffic.inputs + traffic.outputs)

@@ -1,7 +1,8 @@
 """Matrix products in closed form: linear layers of an array that is simulated only.
 
 An output-stationary array of R rows (output features), C columns (tokens) and dot products of D
-elements computes a tile in ``beats`` cycles a step of K; tiles follow each other without a gap.
+elements computes a tile in ``beats`` cycles a step of K; tiles follow each other without a gap. An
+array of equal parts (the SMs of a GPU) computes as many tiles at a time, of whatever product.
 Operands stream from DRAM through two buffers; where neither fits its buffer, one of them is read
 again for every bufferful of the other one, or both for every tile (`sim.cost.refetch`).
 """
@@ -116,10 +117,20 @@ def _shapes(design: Design, rules: Conventions, phase: str) -> tuple[tuple[int, 
     return unit.shapes
 
 
-def _tiles(sizes: tuple[Cycles, Cycles, Cycles], shape: tuple[int, int], lanes_k: int) -> Cycles:
+def _side_by_side(design: Design, shape: tuple[int, int]) -> int:
+    """Tiles of a shape that are computed at a time."""
+    unit = design.unit
+    return unit.side_by_side(shape) if isinstance(unit, ArraySpec) else 1
+
+
+def _steps(
+    design: Design, sizes: tuple[Cycles, Cycles, Cycles], shape: tuple[int, int], products: int
+) -> Cycles:
+    """Steps of equal products on all lanes: rounds of tiles, each as long as K."""
     m, n, k = sizes
     columns, rows = shape
-    return -(-m // columns) * -(-n // rows) * -(-k // lanes_k)
+    tiles = -(-m // columns) * -(-n // rows) * products
+    return -(-tiles // _side_by_side(design, shape)) * -(-k // design.unit.lanes_k)
 
 
 def fastest_shape(
@@ -128,14 +139,15 @@ def fastest_shape(
     phase: str,
     sizes: tuple[Cycles, Cycles, Cycles],
     pieces: bool,
+    products: int,
 ) -> tuple[Cycles, tuple[int, int]]:
-    """Tiles of one product in each pass, and the (columns, rows) that need fewest."""
+    """Steps of all products in each pass, and the (columns, rows) that need fewest."""
     best: tuple[Cycles, tuple[int, int]] | None = None
     for shape in _shapes(design, rules, phase):
-        tiles = _tiles(sizes, shape, design.unit.lanes_k)
-        tiles = tiles.sum(keepdims=True) if pieces else tiles
-        if best is None or tiles.sum() < best[0].sum():
-            best = tiles, shape
+        steps = _steps(design, sizes, shape, products)
+        steps = steps.sum(keepdims=True) if pieces else steps
+        if best is None or steps.sum() < best[0].sum():
+            best = steps, shape
     assert best is not None
     return best
 
@@ -145,7 +157,6 @@ def product_cost(
     rules: Conventions,
     sizes: tuple[Cycles, Cycles, Cycles],
     tiling: tuple[Cycles, tuple[int, int]],
-    products: int,
     stored: Stored,
     linear: Stored,
     traffic: Traffic,
@@ -158,16 +169,14 @@ def product_cost(
     sizes : three int64 (B,)
         M, N and K of one product in each pass, or in each piece of the one pass.
     tiling : int64 (P,) and two int
-        Tiles of one product in each pass, and the array's columns and rows.
-    products : int
-        Independent products of an execution.
+        Steps of all products in each pass, and the columns and rows of the array or its parts.
     stored, linear : Stored
         Storage of this operand, and of the weights the ports are built for.
     """
     unit = design.unit
     beats = unit.beats(stored.beat_bits)
-    tiles, (columns, rows) = tiling[0] * products, tiling[1]
-    compute = tiles * beats
+    steps, (columns, rows) = tiling
+    compute = steps * beats
     stream = stream_of(design, rules)
     read, written = traffic.weights + traffic.inputs, traffic.outputs
     if rules.overlap == "perfect":
@@ -185,7 +194,8 @@ def product_cost(
     reasons |= split_stall(stall, traffic.weights, traffic.inputs, traffic.outputs)
     reasons["compute"] = compute
     reasons["fill_drain"] = cycles - compute - stall
-    uses = _sram_uses(design, rules, (columns, rows), linear, traffic, tiles)
+    reads = steps * _side_by_side(design, (columns, rows))
+    uses = _sram_uses(design, rules, (columns, rows), linear, traffic, reads)
     cost = Cost(
         cycles,
         compute,
@@ -218,9 +228,9 @@ def _sram_uses(
     shape: tuple[int, int],
     linear: Stored,
     traffic: Traffic,
-    tiles: Cycles,
+    steps: Cycles,
 ) -> tuple[SramUse, ...]:
-    """Accesses of both buffers: a read of each a tile; what comes from or goes to DRAM."""
+    """Accesses of both buffers: a read of each a step; what comes from or goes to DRAM."""
     unit = design.unit
     columns, rows = shape
     if isinstance(unit, ArraySpec):
@@ -234,14 +244,14 @@ def _sram_uses(
             "weight",
             design.buffers.weight_bytes,
             weight_port,
-            tiles.astype(float),
+            steps.astype(float),
             traffic.weight_words * _WORD / weight_port,
         ),
         SramUse(
             "activation",
             design.buffers.activation_bytes,
             input_port,
-            tiles + output_reads,
+            steps + output_reads,
             (traffic.input_words + traffic.output_words) * _WORD / input_port,
         ),
     )
@@ -292,8 +302,9 @@ def _exposed(
     columns, rows, lanes_k = min(shape[0], m), min(shape[1], n), min(design.unit.lanes_k, k)
     step = ceil(rows * lanes_k * stored.row_bits / 8)
     step += ceil(columns * lanes_k * design.formats.activation_bits / 8)
-    first = stream.cycles(np.minimum(traffic.weights + traffic.inputs, step))
-    last = stream.cycles(np.minimum(traffic.outputs, columns * rows * 2))
+    together = _side_by_side(design, shape)
+    first = stream.cycles(np.minimum(traffic.weights + traffic.inputs, step * together))
+    last = stream.cycles(np.minimum(traffic.outputs, columns * rows * 2 * together))
     middle = np.maximum(memory - first - last, 0)
     # With whole buffers, what is loaded next has to wait until what is in use is done with.
     stall = np.maximum(middle - compute, 0) if design.sram.double_buffered else middle
@@ -308,16 +319,17 @@ def _cheapest_order(
     """The shape and the loop order with fewest cycles; among equals, with fewest bytes."""
     stream, beats = stream_of(design, rules), design.unit.beats(stored.beat_bits)
     row_bytes = int(stored.row_bytes(work.k)), -(-work.k * design.formats.activation_bits // 8)
-    steps = ceil(work.k / design.unit.lanes_k) * beats * work.products
+    depth = ceil(work.k / design.unit.lanes_k)
 
     def cost(found: tuple[tuple[int, int], Order]) -> tuple[int, int, int]:
-        order = found[1]
+        shape, order = found
+        rounds = -(-order.tiles * work.products // _side_by_side(design, shape))
         read = (
             order.weight_times * work.n * row_bytes[0] + order.input_times * work.m * row_bytes[1]
         )
         read *= work.products
         memory = int(stream.cycles(read, 2 * work.m * work.n * work.products))
-        return max(order.tiles * steps, memory), read, order.tiles
+        return max(rounds * depth * beats, memory), read, rounds
 
     sizes = work.m, work.n
     shapes = _shapes(design, rules, phase)
@@ -356,13 +368,14 @@ def linear_cost(
     outputs = one * work.n * 2 * total_m
     sizes = (one * m, one * work.n, one * work.k)
     if rules.buffers_hold == "operator" or apart:
-        tiling = fastest_shape(design, rules, phase.name, sizes, False)
+        tiling = fastest_shape(design, rules, phase.name, sizes, False, products)
         columns, rows = tiling[1]
         tiles = -(-sizes[0] // columns), -(-sizes[1] // rows)
         weight_times, input_times = refetch(design, rules, weights, inputs, tiles)
     else:
         shape, order = _cheapest_order(design, rules, phase.name, work, stored)
-        tiling = one * order.tiles * ceil(work.k / design.unit.lanes_k), shape
+        rounds = -(-order.tiles * products // _side_by_side(design, shape))
+        tiling = one * rounds * ceil(work.k / design.unit.lanes_k), shape
         weight_times, input_times = one * order.weight_times, one * order.input_times
     traffic = Traffic(
         weights * weight_times,
@@ -373,4 +386,4 @@ def linear_cost(
         one * words(work.n, 16) * total_m,
     )
     assert work.macs is not None
-    return product_cost(design, rules, sizes, tiling, products, stored, stored, traffic, work.macs)
+    return product_cost(design, rules, sizes, tiling, stored, stored, traffic, work.macs)
