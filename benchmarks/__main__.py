@@ -5,7 +5,7 @@ import platform
 import sys
 from pathlib import Path
 
-from benchmarks import dram_patterns, llm_simulation, rtl_speed, whole_model
+from benchmarks import dram_patterns, llm_simulation, rtl_speed, weight_bits, whole_model
 
 DOCUMENT = Path(__file__).parent.parent / "docs" / "benchmarks.md"
 
@@ -31,7 +31,7 @@ def _machine() -> str:
 def main() -> None:
     """All tables, in order."""
     parts = [_INTRODUCTION.format(machine=_machine())]
-    for module in (rtl_speed, llm_simulation, whole_model, dram_patterns):
+    for module in (rtl_speed, weight_bits, llm_simulation, whole_model, dram_patterns):
         print(f"running {module.__name__}", file=sys.stderr)
         parts.append(module.table())
     DOCUMENT.write_text("\n".join(parts), encoding="utf-8")

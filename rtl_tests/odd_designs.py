@@ -9,22 +9,29 @@ from designs.spec import Design
 __all__ = ["ODD_DESIGNS"]
 
 _TINY = load_design("dense-int8-tiny")
+_LUT = load_design("lut-tiny")
 
 SHORT_ROWS = str(Path(__file__).parent / "support" / "short-rows.toml")
 """A memory whose rows, refresh intervals and queue are so short that small products meet them."""
 
 
 def _design(
-    name: str, unit: dict, dram: dict, control: dict, buffers: dict, megahertz: int = 100
+    name: str,
+    unit: dict,
+    dram: dict,
+    control: dict,
+    buffers: dict,
+    megahertz: int = 100,
+    base: Design = _TINY,
 ) -> Design:
     return replace(
-        _TINY,
+        base,
         name=name,
-        clock=replace(_TINY.clock, frequency_hz=megahertz * 1_000_000),
-        unit=replace(_TINY.unit, **unit),
-        dram=replace(_TINY.dram, **dram),
-        control=replace(_TINY.control, **control),
-        buffers=replace(_TINY.buffers, **buffers),
+        clock=replace(base.clock, frequency_hz=megahertz * 1_000_000),
+        unit=replace(base.unit, **unit),
+        dram=replace(base.dram, **dram),
+        control=replace(base.control, **control),
+        buffers=replace(base.buffers, **buffers),
     )
 
 
@@ -123,6 +130,50 @@ ODD_DESIGNS = {
             {},
             {},
             megahertz=625,
+        ),
+        # Quantised tables of both activation formats, four groups a lane, two channels of 8 bytes:
+        # a plane is half a line, and buffers are so small that K is cut into chunks.
+        _design(
+            "lut-tables",
+            {"lanes_n": 4, "lanes_k": 16, "weight_bits": (1, 3, 8), "table_bits": 8},
+            {
+                "channels": 2,
+                "data_bytes": 8,
+                "bandwidth_bytes_per_second": 350_000_000,
+                "max_burst_beats": 32,
+            },
+            {"queue_depth": 2, "fetch_blocks": 2, "loads_in_flight": 2},
+            {"weight_bytes": 2048, "scale_bytes": 512, "output_bytes": 1024},
+            base=_LUT,
+        ),
+        # INT8 only, four token lanes, one table a lane, a line of 64 bytes against planes of 4.
+        _design(
+            "lut-flat",
+            {
+                "lanes_m": 4,
+                "lanes_n": 8,
+                "lanes_k": 4,
+                "weight_bits": (2, 5, 7),
+                "activations": ("int8",),
+            },
+            {"data_bytes": 64, "bandwidth_bytes_per_second": 6_400_000_000},
+            {},
+            {"output_bytes": 8192},
+            base=_LUT,
+        ),
+        # DDR4 behind a long, thin tile: one token, 64 features.
+        _design(
+            "lut-long",
+            {"lanes_m": 1, "lanes_n": 64, "lanes_k": 4, "weight_bits": (1, 2, 4, 6)},
+            {
+                "technology": "ddr4-2400",
+                "bandwidth_bytes_per_second": 4_000_000_000,
+                "latency_ns": 73.3,
+            },
+            {},
+            {"output_bytes": 8192},
+            megahertz=300,
+            base=_LUT,
         ),
     )
 }

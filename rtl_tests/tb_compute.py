@@ -10,7 +10,6 @@ from mapping.isa import Opcode
 from rtl_tests.support.bench import Bench, TokenModel, fields, run_design
 from rtl_tests.support.streams import PAUSES
 
-
 CONTROL = {
     "weight_bits": 4,
     "bipolar": 1,

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from designs.files import load_design
 from designs.spec import Design
 from hwgen.verilated.runner import VerilatedAccelerator
+from mapping.contract import contract_sums
 from mapping.formats import WeightFormat, parse_format
 from mapping.program import check, compile_gemm
-from mapping.quantise import exact_sums
 from mapping.tiling import GemmShape
 from rtl_tests.odd_designs import ODD_DESIGNS
 from silicast.memory import (
@@ -23,6 +23,7 @@ from silicast.memory import (
     write_instructions,
     write_weights,
 )
+from silicast.simulation import with_activations
 from silicast.verification import random_activations, random_weights, verify
 from sim.attribution import attribute_cycles
 from sim.golden import run_program
@@ -32,6 +33,7 @@ pytestmark = pytest.mark.rtl
 
 TINY = load_design("dense-int8-tiny")
 BIG = load_design("dense-int8")
+LUT = load_design("lut-tiny")
 MEMORY_BYTES = 16 << 20
 
 
@@ -52,14 +54,22 @@ def machines():
         accelerator.close()
 
 
-def prove(machine, design: Design, shape: GemmShape, fmt: WeightFormat, seed: int):
+def prove(
+    machine,
+    design: Design,
+    shape: GemmShape,
+    fmt: WeightFormat,
+    seed: int,
+    activations_format: str = "int8",
+):
     """One product on every executor; the timeline and the hardware's counters."""
     accelerator = machine(design)
+    design = with_activations(design, activations_format)
     program = compile_gemm(design, shape, fmt)
     check(program)
     generator = np.random.default_rng(seed)
     codes = random_weights(generator, shape.n, shape.k, fmt)
-    activations = random_activations(generator, shape.m, shape.k)
+    activations = random_activations(generator, shape.m, shape.k, activations_format)
     memory = accelerator.memory
     write_instructions(memory, program)
     write_weights(memory, program, codes)
@@ -71,7 +81,8 @@ def prove(machine, design: Design, shape: GemmShape, fmt: WeightFormat, seed: in
     limit = 2 * timeline.cycles + 10_000
     counters = accelerator.run(program.placement.program_line, program.blocks, limit)
 
-    expected = exact_sums(activations, codes)
+    table_bits = getattr(design.unit, "table_bits", 0)
+    expected = contract_sums(activations, codes, design.unit.lanes_k, table_bits)
     np.testing.assert_array_equal(read_sums(golden, program), expected)
     np.testing.assert_array_equal(read_sums(memory, program), expected)
     assert timeline.cycles == counters.cycles
@@ -87,32 +98,63 @@ def prove(machine, design: Design, shape: GemmShape, fmt: WeightFormat, seed: in
 def formats_of(design: Design) -> list[str]:
     """Formats the verification matrix holds for a design."""
     names = []
+    bipolar = "bipolar" in design.unit.weight_types
     for bits in design.unit.weight_bits:
         names += [f"int{bits}", f"int{bits}_g32", f"int{bits}_g128"]
+        if bipolar and 1 < bits < 8:
+            names += [f"bipolar{bits}", f"bipolar{bits}_g64"]
+    if bipolar and 2 in design.unit.weight_bits:
+        names += ["ternary", "ternary_g64"]
+    if bipolar and 1 in design.unit.weight_bits:
+        names += ["bcq2_g32", "bcq3_g128", "bcq2_asym_g64"]
     return names
 
 
-@pytest.mark.parametrize("design", [TINY, BIG, *ODD_DESIGNS.values()], ids=lambda d: d.name)
+@pytest.mark.parametrize("design", [TINY, BIG, LUT, *ODD_DESIGNS.values()], ids=lambda d: d.name)
 def test_random_products(machines, design: Design) -> None:
     """M in 1..64, N in 1..512, K in 1..2048, every format of the design."""
 
-    @settings(deadline=None, max_examples=50 if design in (TINY, BIG) else 25, database=None)
+    @settings(deadline=None, max_examples=50 if design in (TINY, BIG, LUT) else 25, database=None)
     @given(
         m=st.integers(1, 64),
         n=st.integers(1, 512),
         k=st.integers(1, 2048),
         name=st.sampled_from(formats_of(design)),
+        activations=st.sampled_from(design.unit.activation_formats),
         seed=st.integers(0, 2**32 - 1),
     )
-    def run(m, n, k, name, seed):
+    def run(m, n, k, name, activations, seed):
         fmt = parse_format(name)
         if fmt.group is not None:
             k = max(k // fmt.group, 1) * fmt.group
         if design in ODD_DESIGNS.values():
             m, n, k = min(m, 24), min(n, 130), min(k, 640)
-        prove(machines, design, GemmShape(m, n, k), fmt, seed)
+        prove(machines, design, GemmShape(m, n, k), fmt, seed, activations)
 
     run()
+
+
+@pytest.mark.parametrize("activations", ["int8", "fp16"])
+@pytest.mark.parametrize("name", ["int1", "int2", "int3", "int4", "int8", "ternary"])
+@pytest.mark.parametrize("shape", [(7, 37, 201), (1, 130, 96), (5, 16, 8), (1, 1, 1)], ids=str)
+def test_every_pair_of_the_lookup_unit(machines, shape, name: str, activations: str) -> None:
+    """Every weight x activation pair, whole K and groups, sizes that divide nothing."""
+    prove(machines, LUT, GemmShape(*shape), parse_format(name), 8, activations)
+    m, n, k = shape
+    grouped = GemmShape(m, n, max(1, k // 40) * 40)
+    prove(machines, LUT, grouped, parse_format(f"{name}_g40"), 9, activations)
+
+
+def test_cycles_are_proportional_to_weight_planes(machines) -> None:
+    """A compute-bound product on the RTL: 1 : 2 : 4 : 8 within 3 %."""
+    shape = GemmShape(64, 512, 1024)
+    cycles = {}
+    for bits in (1, 2, 4, 8):
+        timeline, counters = prove(machines, LUT, shape, parse_format(f"int{bits}"), 10)
+        assert attribute_cycles(timeline)["compute"] > 0.97 * counters.cycles
+        cycles[bits] = counters.cycles
+    for bits, found in cycles.items():
+        assert found / cycles[1] == pytest.approx(bits, rel=0.03)
 
 
 @pytest.mark.parametrize("name", ["int8", "int4"])
@@ -174,4 +216,4 @@ def test_a_wrong_bit_is_seen(machines) -> None:
     accelerator.memory[program.placement.weight_line, 0] ^= 1
     accelerator.run(program.placement.program_line, program.blocks, 10_000)
     sums = read_sums(accelerator.memory, program)
-    assert (sums != exact_sums(activations, codes)).sum() == 1
+    assert (sums != contract_sums(activations, codes, TINY.unit.lanes_k)).sum() == 1

@@ -47,3 +47,10 @@ def test_accumulate_geometries(simulate, design):
 def test_compute(simulate, simulator):
     """Loops, addresses, descriptors and tokens of the compute engine."""
     assert len(simulate("tb_compute", "compute", "tiny", simulator).passed) == 10
+
+
+@pytest.mark.rtl
+@pytest.mark.parametrize("design", ["lut", "lut_half"])
+def test_compute_planes(simulate, design):
+    """Several words a step, activations of two widths, groups read again."""
+    assert len(simulate("tb_compute", "compute", design).passed) == 10

@@ -101,8 +101,8 @@ def formats() -> list[dict]:
             "group": fmt.group,
             "asymmetric": fmt.asymmetric,
             "family": fmt.family,
-            "lowest_code": fmt.lowest if fmt.family == "int" else None,
-            "highest_code": fmt.highest if fmt.family == "int" else None,
+            "lowest_code": fmt.lowest if fmt.executable else None,
+            "highest_code": fmt.highest if fmt.executable else None,
             "bits_per_weight": storage_bits(fmt, _SAMPLE, _SAMPLE) / _SAMPLE**2,
             "designs": [design.name for design in library if _runs(design, fmt)],
         }

@@ -26,6 +26,7 @@ from sim.activity import total
 from sim.area import NOT_MODELLED as AREA_NOT_MODELLED
 from sim.area import area
 from sim.conventions import PHYSICAL, Conventions
+from sim.cost.base import weight_beats
 from sim.cost.program import GemmCost, simulate_gemm
 from sim.energy import constants
 from sim.energy import not_modelled as energy_not_modelled
@@ -284,7 +285,7 @@ def _resources(fit: Fit | None) -> dict[str, dict[str, float]] | None:
 def _roof(design: Design, fmt: WeightFormat) -> Roof:
     cores, clock = design.cores.count, design.clock.frequency_hz
     return Roof(
-        macs_per_second=cores * design.unit.macs * clock / design.unit.beats(fmt.mean_bits),
+        macs_per_second=cores * design.unit.macs * clock / weight_beats(design.unit, fmt),
         dram_bytes_per_second=float(
             cores * design.dram.channels * design.dram.bandwidth_bytes_per_second
         ),

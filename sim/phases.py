@@ -16,7 +16,7 @@ from sim.activity import Activity, total
 from sim.attribution import REASONS
 from sim.conventions import Conventions
 from sim.cost.attention import attention_cost, kv_stored
-from sim.cost.base import Cost
+from sim.cost.base import Cost, weight_beats
 from sim.cost.product import linear_cost
 from sim.cost.program import program_cost
 from sim.cost.shard import exchanged, shard, with_flash
@@ -187,8 +187,10 @@ def phase_results(
 
 def _beats(setting: Setting, cached: bool) -> int:
     """Beats of a step with weights, or with cached keys and values."""
-    formats, fmt = setting.design.formats, setting.fmt
-    return setting.design.unit.beats(formats.kv_cache_bits if cached else fmt.mean_bits)
+    unit = setting.design.unit
+    if cached:
+        return unit.beats(setting.design.formats.kv_cache_bits)
+    return weight_beats(unit, setting.fmt)
 
 
 def _has_rtl(setting: Setting) -> bool:

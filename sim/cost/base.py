@@ -8,10 +8,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from designs.units import UnitSpec
+from mapping.formats import WeightFormat
 from sim.activity import Activity
 from sim.attribution import REASONS
 
-__all__ = ["Cost", "Cycles", "no_reasons", "split_stall"]
+__all__ = ["Cost", "Cycles", "no_reasons", "split_stall", "weight_beats"]
 
 Cycles = NDArray[np.int64]
 
@@ -47,6 +49,13 @@ class Cost:
         reasons = dict(self.reasons)
         reasons[reason] = reasons[reason] + cycles
         return replace(self, cycles=self.cycles + cycles, reasons=reasons)
+
+
+def weight_beats(unit: UnitSpec, fmt: WeightFormat) -> int:
+    """Cycles ``lanes_k`` weights of a format occupy the unit: planes with own scales in turn."""
+    if fmt.planes > 1:
+        return fmt.planes * unit.beats(fmt.bits)
+    return unit.beats(fmt.mean_bits)
 
 
 def no_reasons(cycles: Cycles) -> dict[str, Cycles]:
