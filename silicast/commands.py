@@ -104,8 +104,8 @@ def designs(as_json: Listed = False) -> None:
 
 @app.command(short_help="List weight formats and the designs that take them.")
 def formats(as_json: Listed = False) -> None:
-    """List the usual weight formats; any width 2..8 and group is accepted where a design
-    supports it.
+    """List the usual weight formats; any width 1..8 and group is accepted where a design
+    supports it, so are bipolar2..7, ternary and bcq1..4 (binary-coded).
     """
     from silicast.listing import formats as list_all
 

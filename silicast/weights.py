@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+import mapping.binary_codes
 import mapping.cuts
 import mapping.layout
 import mapping.model_program
@@ -46,6 +47,7 @@ MOST_ROWS = 64
 _LEAST_PROGRAM_BYTES = 1 << 20
 _KEPT_IMAGES = 4
 _SOURCES = (
+    mapping.binary_codes,
     mapping.cuts,
     mapping.layout,
     mapping.model_program,

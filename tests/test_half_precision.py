@@ -157,6 +157,17 @@ def test_wide_products_are_exact(seed, size):
     assert wide_product(values, codes).tolist() == expected
 
 
+@pytest.mark.parametrize("size", [20, 30, 33, 36, 42])
+def test_the_largest_wide_products_are_exact(size):
+    """Odd operands of one sign: the last bit of a sum near 2^(size + 20) is not rounded away."""
+    rng = np.random.default_rng(size)
+    values = (1 << size) - 2 * rng.integers(0, 1000, (2, 4001)) - 1
+    codes = 255 - 2 * rng.integers(0, 3, (2, 4001)).astype(np.int16)
+    pairs = [(x, y) for x in values.tolist() for y in codes.tolist()]
+    expected = [sum(a * c for a, c in zip(x, y, strict=True)) for x, y in pairs]
+    assert wide_product(values, codes).reshape(-1).tolist() == expected
+
+
 def test_wide_products_beyond_their_range_are_refused():
     with pytest.raises(InputError, match=r"values up to 4398046511105'; allowed: K up to 2\^23"):
         wide_product(np.array([[(1 << 42) + 1]]), np.ones((1, 1), np.int8))
