@@ -125,6 +125,11 @@ def _check_format(design: Design, k: int, fmt: WeightFormat) -> None:
         raise InputError(design.name, "weights", fmt.name, f"groups of at most {most} elements")
     if k > unit.max_k:
         raise InputError(design.name, "K", k, f"at most unit.max_k = {unit.max_k}")
+    # One-bit codes of several planes are a longer reduction of smaller codes than the unit's.
+    element = 1 << 40 if design.activations == "fp16" else 128 * 255
+    most = ((1 << (unit.accumulator_bits - 1)) - 1) // (fmt.planes * element)
+    if fmt.planes > 1 and k > most:
+        raise InputError(design.name, "K", k, f"at most {most} with {fmt.planes} planes")
     fmt.groups(k)
 
 

@@ -6,6 +6,7 @@
     silicast.memory_efficiency("hbm2", "random")
     silicast.resources("dense-int8", "u280")
     silicast.generate("dense-int8", "rtl")
+    silicast.synthesise("lut", "xcup")
     silicast.verify("dense-int8-tiny", m=5, n=40, k=256, weights="int4_g128")
     silicast.run("gemma3-270m", "dense-int8", "The capital of France is", tokens=8)
 
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
     from silicast.silicon import resources as resources
     from silicast.simulation import load_model as load_model
     from silicast.simulation import simulate as simulate
+    from silicast.synthesis import SynthResult as SynthResult
+    from silicast.synthesis import synthesise as synthesise
     from silicast.verification import VerifyResult as VerifyResult
     from silicast.verification import verify as verify
     from sim.model import ModelResult as ModelResult
@@ -42,6 +45,7 @@ _HOMES = {
     "InputError": "designs.errors",
     "ModelResult": "sim.model",
     "RunResult": "silicast.execution",
+    "SynthResult": "silicast.synthesis",
     "VerifyResult": "silicast.verification",
     "compile_model": "silicast.building",
     "conventions": "silicast.listing",
@@ -55,6 +59,7 @@ _HOMES = {
     "resources": "silicast.silicon",
     "run": "silicast.execution",
     "simulate": "silicast.simulation",
+    "synthesise": "silicast.synthesis",
     "verify": "silicast.verification",
 }
 

@@ -156,6 +156,15 @@ def test_what_a_unit_cannot_do_is_refused(design, activations, weights, message)
         compile_gemm(program, GemmShape(2, 8, 64), parse_format(weights))
 
 
+def test_planes_must_fit_the_accumulator() -> None:
+    """Three planes of a unit sized for one-bit codes sum three times as far."""
+    unit = dataclasses.replace(TINY.unit, weight_bits=(1,), activations=("int8",), max_k=1024)
+    design = dataclasses.replace(TINY, unit=unit)
+    with pytest.raises(InputError, match="K: found 1024; allowed: at most 342 with 3 planes"):
+        compile_gemm(design, GemmShape(1, 8, 1024), parse_format("bcq3_g32"))
+    compile_gemm(design, GemmShape(1, 8, 320), parse_format("bcq3_g32"))
+
+
 def test_an_infinite_activation_is_refused() -> None:
     design = with_activations(TINY, "fp16")
     program = compile_gemm(design, GemmShape(1, 8, 8), parse_format("int4"))

@@ -34,8 +34,8 @@ def halved_to_even(m, name, value, amount):
     guard = sticky = Const(0, 1)
     for bit in range(len(amount)):
         step = 1 << bit
-        if step > len(value):  # past the highest bit: of an unsigned value nothing is left
-            lost, below = Const(0, 1), value.any()
+        if step > len(value):  # past the highest bit: only signs are left, or zeros
+            lost, below = value[-1] if shape.signed else Const(0, 1), value.any()
         else:
             lost, below = value[step - 1], value[: step - 1].any()
         shifted = Signal(shape, name=f"{name}_shifted_{bit}")
