@@ -130,8 +130,8 @@ FORMS: dict[Opcode, Form] = {
                 Field(
                     "weight_word",
                     24,
-                    "first word of the weight buffer: a step of 8-bit codes, or one plane of a step "
-                    "where the unit reads bit planes",
+                    "first word of the weight buffer: a step of 8-bit codes, or one plane of a "
+                    "step where the unit reads bit planes",
                 ),
                 Field("activation_step", 24, "first step of activations in their buffer"),
                 Field("activation_stride", 24, "steps between two token tiles"),

@@ -14,6 +14,7 @@ from hwgen.verilated.runner import VerilatedAccelerator
 from mapping.contract import contract_sums
 from mapping.formats import WeightFormat, parse_format
 from mapping.program import check, compile_gemm
+from mapping.quantise import QuantisedWeights
 from mapping.tiling import GemmShape
 from rtl_tests.odd_designs import ODD_DESIGNS
 from silicast.memory import (
@@ -143,6 +144,33 @@ def test_every_pair_of_the_lookup_unit(machines, shape, name: str, activations: 
     m, n, k = shape
     grouped = GemmShape(m, n, max(1, k // 40) * 40)
     prove(machines, LUT, grouped, parse_format(f"{name}_g40"), 9, activations)
+
+
+def test_bipolar_times_bipolar(machines) -> None:
+    """Odd codes of both operands: the sums that XOR and popcount give plane by plane.
+
+    ``Y = sum_ij 2^(i+j) (K - 2 popcount(W_i ^ X_j))`` (Ma et al., arXiv 2409.17870).
+    """
+    m, n, k, weight_bits, activation_bits = 5, 37, 192, 3, 4
+    fmt = parse_format(f"bipolar{weight_bits}")
+    program = compile_gemm(LUT, GemmShape(m, n, k), fmt)
+    rng = np.random.default_rng(12)
+    left = rng.integers(0, 1 << weight_bits, (n, k))  # unsigned codes: bit 1 is +1
+    right = rng.integers(0, 1 << activation_bits, (m, k))
+    codes = (2 * left - (1 << weight_bits) + 1).astype(np.int8)
+    tokens = (2 * right - (1 << activation_bits) + 1).astype(np.int8)
+    memory = machines(LUT).memory
+    write_instructions(memory, program)
+    weights = QuantisedWeights(fmt, codes, None, None, np.ones(n, np.float32))
+    write_weights(memory, program, weights)
+    write_activations(memory, program, tokens)
+    clear_outputs(memory, program)
+    machines(LUT).run(program.placement.program_line, program.blocks, 100_000)
+    expected = np.zeros((m, n), np.int64)
+    for i, j in np.ndindex(weight_bits, activation_bits):
+        differ = (left[None] >> i & 1) ^ (right[:, None] >> j & 1)
+        expected += (k - 2 * differ.sum(axis=2)) << (i + j)
+    np.testing.assert_array_equal(read_sums(memory, program), expected)
 
 
 def test_cycles_are_proportional_to_weight_planes(machines) -> None:

@@ -151,9 +151,12 @@ def test_half_precision_is_near_float64() -> None:
     ],
 )
 def test_what_a_unit_cannot_do_is_refused(design, activations, weights, message) -> None:
+    def compile_it() -> None:
+        compile_gemm(with_activations(design, activations), GemmShape(2, 8, 64), fmt)
+
+    fmt = parse_format(weights)
     with pytest.raises(InputError, match=message):
-        program = with_activations(design, activations)
-        compile_gemm(program, GemmShape(2, 8, 64), parse_format(weights))
+        compile_it()
 
 
 def test_planes_must_fit_the_accumulator() -> None:
