@@ -249,7 +249,14 @@ def _optima(study: AreaStudy | None) -> list[GatedRow]:
     for name, best in (("int8", paper.best_k_int8), ("fp16", paper.best_k_fp16)):
         ours = None if study is None else study.densest_k(name)
         what = f"Figure 11, activations of a table with the densest cell, {name.upper()}"
-        note = "The table is not charged: it is shared by many cells. Cells of two planes, as in Table 2; at one plane FP16 is 0.1 % denser at 4 than at 5 (docs/lut-area.md)." if name == "int8" else ""
+        note = (
+            ""
+            if name != "int8"
+            else (
+                "The table is not charged: it is shared by many cells. Cells of two planes, as in "
+                "Table 2; docs/lut-area.md has one and four planes, too, where FP16 is close at 4 and 5."
+            )
+        )
         rows.append(_row("L5", what, best, ours, equal(best), note))
     for kind, published, gate, what in (
         ("add", paper.widest_add, equal(paper.widest_add), "adding bit by bit is"),
