@@ -281,6 +281,7 @@ def group_sums(
     groups: int,
     halved: bool = False,
     half: bool = True,
+    most: int | None = None,
 ) -> NDArray[np.int64]:
     """Sums over groups of ``values * factors``, each scaled, added up.
 
@@ -298,6 +299,8 @@ def group_sums(
         Each group's sum is shifted right by one bit (floor) before it is scaled.
     half : bool
         Scaled with `scale_group`; else (INT8) the product with the scale is kept whole.
+    most : int, optional
+        Bound of the sum of all ``|values * factors|``, where factors are known to be mostly 0.
 
     Returns
     -------
@@ -310,7 +313,8 @@ def group_sums(
     """
     m, k = values.shape
     widest = 1 if scales is None or half else _HIGHEST_SCALE
-    if k * _largest(values) * _largest(factors) * widest >= 1 << 63:
+    bound = k * _largest(values) * _largest(factors) if most is None else most
+    if bound * widest >= 1 << 63:
         raise InputError("activations", "K", k, "sums below 2^63 in units of the activations")
     found = np.zeros((m, len(factors)), np.int64)
     span = k // groups

@@ -33,6 +33,8 @@ def check_multiplication(unit: UnitSpec, i: Instruction) -> None:
         raise InputError("", "weight_bits", i.weight_bits, f"one of {list(unit.weight_bits)}")
     if i.bipolar and "bipolar" not in unit.weight_types:
         raise InputError("", "bipolar", 1, f"0: unit {unit.kind!r} has no bipolar codes")
+    if i.bipolar and i.weight_bits == 8:
+        raise InputError("", "bipolar", 1, "0 with codes of 8 bits: odd ones have 7 at most")
     if activation_format(i) not in unit.activation_formats:
         allowed = " or ".join(str(int(name == "fp16")) for name in unit.activation_formats)
         raise InputError("", "half", i.half, f"{allowed} with unit {unit.kind!r}")
@@ -66,7 +68,7 @@ def tile_name(unit: UnitSpec, i: Instruction) -> str:
     """
     codes = f"{'bipolar' if i.bipolar else 'int'}{i.weight_bits}"
     shape = f"m{unit.lanes_m}n{unit.lanes_n}k{activation_steps(i) * unit.lanes_k}"
-    output = f"int{8 * unit.result_bytes}" if i.emit else f"acc{unit.accumulator_bits}"
-    planes = f"x{i.planes}" if i.planes > 1 else ""
     accumulator = f"acc{unit.accumulator_bits}"
+    output = f"int{8 * unit.result_bytes}" if i.emit else accumulator
+    planes = f"x{i.planes}" if i.planes > 1 else ""
     return f"lmma.{shape}.{activation_format(i)}.{codes}{planes}.{accumulator}.{output}"

@@ -23,6 +23,7 @@ from mapping.quantise import QuantisedWeights, expand_activations
 
 __all__ = [
     "TABLE_GROUP",
+    "entry_factors",
     "lookup_sums",
     "pack_planes",
     "remap",
@@ -200,6 +201,42 @@ def unpack_planes(
             value -= np.uint8(1 << (bits - 1))
         codes[part] = value.view(np.int8).reshape(-1, steps, lanes_n, lanes_k)
     return codes
+
+
+def entry_factors(codes: NDArray[np.int8], bits: int, bipolar: bool) -> NDArray[np.int16]:
+    """How often codes take each entry of their tables, with signs.
+
+    Every plane takes one entry of a table with its weight 2^i and its sign. Two's complement codes
+    also take the sum of the group, the last entry, once less (A).
+
+    Parameters
+    ----------
+    codes : int8 (..., K)
+        K a multiple of 4.
+    bits : int
+        Planes of a code.
+    bipolar : bool
+        The codes are odd.
+
+    Returns
+    -------
+    int16 (..., 2 K)
+        For every four codes the factors of the 8 entries; their magnitudes add up to 2^bits at
+        most.
+    """
+    values = stored_bits(codes, bits, bipolar).reshape(*codes.shape[:-1], -1, TABLE_GROUP)
+    factors = np.zeros((*values.shape[:-1], _ENTRIES), np.int16)
+    place = np.uint8(1) << np.arange(TABLE_GROUP, dtype=np.uint8)
+    for plane in range(bits):
+        bit = values >> np.uint8(plane) & np.uint8(1)
+        stored = remap((bit * place).sum(axis=-1, dtype=np.uint8))
+        index = (stored & 7).astype(np.intp)[..., None]
+        signed = np.where(stored & 8, 1 << plane, -(1 << plane)).astype(np.int16)[..., None]
+        taken = np.take_along_axis(factors, index, axis=-1) + signed
+        np.put_along_axis(factors, index, taken, axis=-1)
+    if not bipolar:
+        factors[..., -1] -= 1
+    return factors.reshape(*codes.shape[:-1], -1)
 
 
 def lookup_sums(activations: NDArray[np.int8], weights: QuantisedWeights) -> NDArray[np.int64]:

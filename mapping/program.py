@@ -9,6 +9,7 @@ import numpy as np
 from designs.errors import InputError
 from designs.memory_timing import memory_timing
 from designs.spec import Design
+from designs.units.base import ACTIVATION_BYTES
 from mapping.formats import WeightFormat
 from mapping.instruction import Instruction, encode, operand_names
 from mapping.isa import FORMS, Buffer, Opcode
@@ -266,8 +267,8 @@ def _one_after_the_other(design: Design, lines: Regions) -> Placement:
 def _check_capacity(design: Design, shape: GemmShape, fmt: WeightFormat) -> None:
     """Refuse what can never fit before instructions and addresses of it are made."""
     size = {
-        "weights": shape.n * shape.k * fmt.bits // 8,
-        "activations": shape.m * shape.k,
+        "weights": shape.n * shape.k * fmt.planes * fmt.bits // 8,
+        "activations": shape.m * shape.k * ACTIVATION_BYTES[design.activations],
         "sums": shape.m * shape.n * design.unit.result_bytes,
     }
     if sum(size.values()) > design.dram.capacity_bytes:

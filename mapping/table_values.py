@@ -35,7 +35,7 @@ from numpy.typing import NDArray
 
 from designs.errors import InputError
 from mapping.half_precision import group_sums
-from mapping.planes import TABLE_GROUP, remap, stored_bits
+from mapping.planes import TABLE_GROUP, entry_factors
 from mapping.quantise import QuantisedWeights, expand_activations
 
 __all__ = ["TABLE_BITS", "table_entries", "table_sums"]
@@ -153,29 +153,14 @@ def table_sums(
     groups = fmt.groups(weights.k) * fmt.planes
     padded = entries.shape[1] // 2
     found = np.empty((len(entries), weights.n), np.int64)
+    # Of each table the planes take one entry each, and A one more: 2^bits of the largest.
+    largest = max(-int(entries.min(initial=0)), int(entries.max(initial=0)))
+    most = padded // TABLE_GROUP * largest << fmt.bits
     rows = max(1, _BLOCK_ELEMENTS // (2 * padded))
     for first in range(0, weights.n, rows):
         part = slice(first, first + rows)
-        factors = _factors(weights, part, padded)
+        codes = np.pad(weights.codes[part], ((0, 0), (0, padded - weights.codes.shape[1])))
+        factors = entry_factors(codes, fmt.bits, fmt.bipolar)
         scales = None if weights.scales is None else weights.scales[part]
-        found[:, part] = group_sums(entries, factors, scales, groups, not fmt.bipolar, half)
+        found[:, part] = group_sums(entries, factors, scales, groups, not fmt.bipolar, half, most)
     return found
-
-
-def _factors(weights: QuantisedWeights, part: slice, k: int) -> NDArray[np.int16]:
-    """What each entry is multiplied by, int16 (rows, K * 2): planes that select it, less A."""
-    fmt, codes = weights.fmt, weights.codes[part]
-    codes = np.pad(codes, ((0, 0), (0, k - codes.shape[1])))
-    raw = stored_bits(codes, fmt.bits, fmt.bipolar).reshape(len(codes), -1, TABLE_GROUP)
-    factors = np.zeros((*raw.shape[:2], _ENTRIES), np.int16)
-    weight = np.uint8(1) << np.arange(TABLE_GROUP, dtype=np.uint8)
-    for plane in range(fmt.bits):
-        nibble = remap(((raw >> np.uint8(plane) & 1) * weight).sum(axis=2, dtype=np.uint8))
-        index = (nibble & 7).astype(np.intp)[:, :, None]
-        value = np.where(nibble & 8, 1 << plane, -(1 << plane)).astype(np.int16)[:, :, None]
-        np.put_along_axis(
-            factors, index, np.take_along_axis(factors, index, axis=2) + value, axis=2
-        )
-    if not fmt.bipolar:
-        factors[:, :, -1] -= 1
-    return factors.reshape(len(codes), -1)

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
+from designs.cells import load_cells
 from designs.errors import InputError
 from designs.files import library_names, load_design, named_after_file
 from designs.fpga import load_device
@@ -19,6 +20,7 @@ from silicast.progress import Progress
 from silicast.simulation import as_rtl_design
 from sim.resources import dsp_blocks, fits
 from sim.units import UNIT_COSTS, Logic
+from sim.units.estimate import cells_of_parts
 
 __all__ = ["SynthResult", "synthesise"]
 
@@ -26,6 +28,8 @@ _DEVICE = "u280"
 """UltraScale+ device of the estimates, for a design that names none of that family."""
 
 _PARTS = ("accelerator", "unit")
+_CELLS, _CELL_LIBRARY = "sky130hd", "sky130_fd_sc_hd"
+"""Measured parts of a standard cell library, and how the names of its corners begin."""
 
 
 @dataclass(frozen=True)
@@ -195,12 +199,17 @@ def _estimate(
     design: Design | None, unit: UnitSpec, part: str, report: SynthesisReport
 ) -> tuple[dict[str, float], str]:
     """Estimate by resource, or the reason why there is none."""
-    if report.target != "xcup":
+    cells = (report.library or "").startswith(_CELL_LIBRARY)
+    if report.target != "xcup" and not cells:
         return {}, f"there is no resource model for {report.library or report.target}"
     if part not in _PARTS:
         return {}, "the resource model knows the accelerator and its unit, not other parts"
-    if unit.kind not in UNIT_COSTS:
-        return {}, f"there is no resource model of {unit.kind}"
+    if cells:
+        if part == "accelerator":
+            return {}, "areas of cells are modelled for units, not for a whole accelerator"
+        figures = load_cells(_CELLS)
+        area = cells_of_parts(UNIT_COSTS[unit.kind].parts(unit), figures, "um2")
+        return {"area_um2": area}, ""
     device = _DEVICE
     if design is not None and design.silicon.device is not None:
         named = load_device(design.silicon.device)
@@ -217,4 +226,4 @@ def _estimate(
     if not isinstance(logic, Logic):
         return {}, logic.reason
     dsp = dsp_blocks(load_device(device), logic.multipliers)
-    return {"lut": logic.lut, "ff": logic.ff, "dsp": dsp}, ""
+    return {"lut": logic.lut + logic.delay_words, "ff": logic.ff, "dsp": dsp}, ""

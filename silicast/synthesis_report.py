@@ -2,7 +2,6 @@
 
 from rich.text import Text
 
-from hwgen.synth import SynthesisReport
 from silicast.synthesis import SynthResult
 from silicast.tables import make_table, part, show, standard_output
 
@@ -34,7 +33,7 @@ def print_synthesis(result: SynthResult) -> None:
         _print_fpga(title, result)
         out.print(Text(_WHAT[report.target], style="dim"))
     else:
-        _print_cells(title, report)
+        _print_cells(title, result)
     if result.no_estimate:
         out.print(Text(f"no estimate beside it: {result.no_estimate}", style="dim"))
     for memory in report.macros:
@@ -75,23 +74,26 @@ def _beside(estimate: float | None, found: float) -> tuple[str, str]:
         return "-", "-"
     if estimate == found:
         return f"{estimate:,g}", "0"
-    shown = f"{estimate:,.0f}" if estimate == int(estimate) else f"{estimate:,g}"
+    shown = f"{estimate:,.0f}" if estimate == int(estimate) else f"{estimate:,.1f}"
     if not found:
         return shown, f"{estimate:+,g}"
     sign = "+" if estimate > found else "-"
     return shown, f"{sign}{part(abs(estimate / found - 1))}"
 
 
-def _print_cells(title: str, report: SynthesisReport) -> None:
-    table = make_table(title, ("what", "synthesis"))
-    table.add_row("cells", f"{report.cell_count:,}")
-    table.add_row("flip-flops", f"{report.ff:,}")
+def _print_cells(title: str, result: SynthResult) -> None:
+    report, estimate = result.report, result.estimate
+    table = make_table(title, ("what", "synthesis", *(("estimate", "off by") if estimate else ())))
+    blank = ("", "") if estimate else ()
+    table.add_row("cells", f"{report.cell_count:,}", *blank)
+    table.add_row("flip-flops", f"{report.ff:,}", *blank)
     if report.transistors is not None:
-        table.add_row("transistors (estimate)", f"{report.transistors:,}")
+        table.add_row("transistors (estimate)", f"{report.transistors:,}", *blank)
     if report.area_um2 is not None:
         assert report.sequential_um2 is not None
         assert report.combinational_um2 is not None
-        table.add_row("area, um2", f"{report.area_um2:,.1f}")
-        table.add_row("  sequential", f"{report.sequential_um2:,.1f}")
-        table.add_row("  combinational", f"{report.combinational_um2:,.1f}")
+        beside = _beside(estimate["area_um2"], report.area_um2) if estimate else ()
+        table.add_row("area, um2", f"{report.area_um2:,.1f}", *beside)
+        table.add_row("  sequential", f"{report.sequential_um2:,.1f}", *blank)
+        table.add_row("  combinational", f"{report.combinational_um2:,.1f}", *blank)
     show(standard_output(), table)

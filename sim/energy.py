@@ -260,6 +260,7 @@ def constants(
     ports = {(use.capacity_bytes, use.port_bits) for use in activity.srams}
     ports |= {(port.capacity_bytes, port.port_bits) for port in buffer_ports(design)}
     listed = process.provenance(names, sorted(ports))
+    listed += UNIT_COSTS[design.unit.kind].constants(design.unit, process)
     dram = _dram(design, overrides)
     if not isinstance(dram, NotModelled):
         listed += _dram_constants(design, overrides, dram)

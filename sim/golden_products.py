@@ -19,7 +19,7 @@ from designs.errors import InputError
 from designs.units import UnitSpec
 from mapping.half_precision import align
 from mapping.instruction import Instruction
-from mapping.planes import TABLE_GROUP, remap, stored_bits
+from mapping.planes import TABLE_GROUP, entry_factors
 from mapping.table_values import table_entries
 
 __all__ = ["group_sums", "scale_groups"]
@@ -55,25 +55,29 @@ def group_sums(
     Raises
     ------
     InputError
-        A sum may be larger than 2^62.
+        A sum may not fit 64 bits.
     """
     right: NDArray = activations
-    most_left, most_right = 1 << (i.weight_bits - 1 + i.bipolar), 128
+    most_left = (1 << i.weight_bits) - 1 if i.bipolar else 1 << (i.weight_bits - 1)
+    most_right = 128
     if i.half:
         flat = activations.reshape(-1, unit.lanes_k)
         right, most_right = align(flat, unit.lanes_k).reshape(activations.shape), 1 << 40
-    if most_left * most_right * i.k_steps * unit.lanes_k > 1 << 62:
-        raise InputError("", "k_steps", i.k_steps, "sums of at most 2^62")
+    if most_left * most_right * i.k_steps * unit.lanes_k >= 1 << 63:
+        raise InputError("", "k_steps", i.k_steps, "sums below 2^63")
     left: NDArray = weights
+    terms = unit.lanes_k
     table_bits = getattr(unit, "table_bits", 0)
     if table_bits:
-        left = _selectors(weights, i.weight_bits, bool(i.bipolar))
+        left = entry_factors(weights, i.weight_bits, bool(i.bipolar))
         entries, shift = table_entries(right.reshape(-1, unit.lanes_k), unit.lanes_k, table_bits)
         right = (entries << shift[:, :, None]).reshape(*right.shape[:-1], -1)
-        most_left, most_right = 1 << i.weight_bits, 4 * most_right
+        # A table's factors add up to 2^bits, whichever entries they are.
+        most_left, most_right = 1 << i.weight_bits, TABLE_GROUP * most_right
+        terms = unit.lanes_k // TABLE_GROUP
     cut = most_right > 1 << _CUT_BITS
     part = max(1 << _CUT_BITS, most_right >> _CUT_BITS) if cut else most_right
-    limit = most_left * part * left.shape[-1]
+    limit = most_left * part * terms
     span = i.group_steps if i.scaled else _exact_steps(limit, i.k_steps)
     if limit * span > _FLOAT64_EXACT:
         raise InputError("", "group_steps", span, "sums below 2^53")
@@ -111,25 +115,6 @@ def scale_groups(
         return sums * scales
     high, low = sums >> 16, sums & 0xFFFF
     return high * scales * 256 + ((low * scales + 128) >> 8)
-
-
-def _selectors(codes: NDArray[np.int8], bits: int, bipolar: bool) -> NDArray[np.int16]:
-    """How often a code takes each entry of its tables: int16 (..., lanes_k / 4 * 8).
-
-    Every plane takes one entry of a table with its weight and sign. Two's complement codes also
-    take the sum of the group once, negated: the last entry.
-    """
-    values = stored_bits(codes, bits, bipolar).reshape(*codes.shape[:-1], -1, TABLE_GROUP)
-    taken = np.zeros((*values.shape[:-1], 8), np.int16)
-    place = np.arange(TABLE_GROUP, dtype=np.uint8)
-    for plane in range(bits):
-        stored = remap(((values >> np.uint8(plane) & 1) << place).sum(axis=-1, dtype=np.uint8))
-        sign = np.where(stored & 8, 1 << plane, -(1 << plane)).astype(np.int16)
-        for entry in range(8):
-            taken[..., entry] += np.where(stored & 7 == entry, sign, 0)
-    if not bipolar:
-        taken[..., -1] -= 1
-    return taken.reshape(*codes.shape[:-1], -1)
 
 
 def _exact_steps(step_bound: int, steps: int) -> int:

@@ -2,8 +2,9 @@
 
 RAMs, multipliers and registers are those of the generated RTL, derived from the design with the
 RTL's own formulas (hwgen/memory/buffer.py, hwgen/engines, hwgen/control);
-tests/test_resources.py compares them with the netlist. Look-up tables are an estimate from the
-structure: one a bit of an adder or of a 2:1 to 4:1 multiplexer. No synthesis tool is run.
+tests/test_resources.py compares them with the netlist. Look-up tables of the unit are the sum of
+its parts with figures measured by synthesis (docs/unit-area.md); those around it are an estimate
+from the structure: one a bit of an adder or of a 2:1 to 4:1 multiplexer. No synthesis tool is run.
 """
 
 from collections.abc import Mapping
@@ -15,6 +16,7 @@ from designs.fpga import FpgaDevice, load_device
 from designs.spec import INSTRUCTION_BYTES, Design
 from sim.area import buffer_ports
 from sim.units import UNIT_COSTS, Logic
+from sim.units.estimate import dsp48
 
 __all__ = [
     "Fit",
@@ -43,8 +45,18 @@ _URAM_DEPTH, _URAM_WIDTH = 4096, 72
 _LUT_RAM_DEPTH = {"amd": 64, "intel": 32}
 """Deepest RAM that goes into look-up tables: one RAM64M8 (AMD UG574) or MLAB (Intel) deep."""
 
-_CONTROL_REGISTERS = {"control port": 874, "load engine": 81, "compute engine": 505, "tokens": 32}
+_CONTROL_REGISTERS = {"control port": 874, "load engine": 81, "tokens": 32}
 """Register bits of the parts that no field of the design changes, counted in the netlist."""
+
+_COMPUTE_REGISTERS = 517
+"""Compute engine of a unit that reads a word a step, counted in the netlist."""
+
+_STEP_WORD_REGISTERS = 3
+"""Position in a step of several words (hwgen/engines/compute.py, ``_word_of_step``)."""
+
+_REPLAY_REGISTERS = 4 + 1 + 25
+"""Planes read, start of a group and its first step, where groups of activations are read again
+(hwgen/engines/compute.py, ``_replay``)."""
 
 _DESCRIPTOR_BITS = 35
 """One pass: two tile numbers of 16 bits and three flags (hwgen/engines/compute.py)."""
@@ -181,8 +193,15 @@ def registers(design: Design) -> dict[str, int]:
     selects = sum(
         _clog2(write // read) for write, read, _ in _port_widths(design).values() if write > read
     )
+    unit = design.unit
+    compute = _COMPUTE_REGISTERS
+    if unit.step_words(max(unit.weight_bits)) > 1:
+        compute += _STEP_WORD_REGISTERS
+    if "bipolar" in unit.weight_types:
+        compute += _REPLAY_REGISTERS
     return {
         **_CONTROL_REGISTERS,
+        "compute engine": compute,
         "fetch": 67  # line and blocks left, 32 bits each, and three flags
         + control.fetch_blocks.bit_length()
         + _clog2(2 * lines)
@@ -245,9 +264,11 @@ def _lut_ram(vendor: str, width: int, depth: int) -> int:
 def dsp_blocks(device: FpgaDevice, multipliers: tuple[tuple[int, int, int], ...]) -> int:
     """DSP blocks of signed multipliers given as (width, width, count).
 
-    A wider operand than the block's is cut: every further block takes one bit less than its port,
-    since only the top part is signed.
+    AMD: `sim.units.estimate.dsp48`. Intel: a wider operand than the block's is cut; every further
+    block takes one bit less than its port, since only the top part is signed.
     """
+    if device.vendor == "amd":
+        return sum(dsp48(first, second) * count for first, second, count in multipliers)
     wide, narrow = max(device.multiplier_bits), min(device.multiplier_bits)
     halves = 0
     for first, second, count in multipliers:
@@ -258,8 +279,18 @@ def dsp_blocks(device: FpgaDevice, multipliers: tuple[tuple[int, int, int], ...]
 
 
 def _multiplexers(design: Design) -> int:
-    """Look-up tables of the read side of buffers that are written wider than read."""
-    return sum(
+    """Look-up tables of the read side of buffers that are written wider than read.
+
+    And of the half of a word that a step takes (hwgen/accelerator.py): of narrow codes, and of the
+    narrower of two formats of activations.
+    """
+    unit = design.unit
+    halves = 0
+    if min(unit.weight_bits) < unit.weight_word_bits:
+        halves += 4 * unit.weight_word_bytes
+    if len(unit.activation_formats) > 1:
+        halves += 4 * unit.activation_word_bytes
+    return halves + sum(
         8 * read * ceil(write // read / 4)
         for write, read, _ in _port_widths(design).values()
         if write > read
@@ -321,8 +352,13 @@ def fits(design: Design) -> Fit:
         queue_luts = sum(_lut_ram(device.vendor, *queue) for queue in queues(design))
         sums = unit.lanes_m * unit.lanes_n * unit.accumulator_bits
         # Control: one look-up table a register bit, the usual density of counters and decoders.
-        control = sum(outside[name] for name in (*_CONTROL_REGISTERS, "fetch", "store engine"))
+        engines = ("compute engine", "fetch", "store engine")
+        control = sum(outside[name] for name in (*_CONTROL_REGISTERS, *engines))
         lut = logic.lut + sums + control + _multiplexers(design)
+        if device.vendor == "amd":
+            lut += logic.delay_words
+        else:
+            ff += logic.delay_bits
         used["ff"] = cores * ff
         if moved:
             owners = ", ".join(sorted(moved))

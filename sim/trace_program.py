@@ -140,15 +140,19 @@ def program_detail(design: Design, shape: GemmShape, fmt: WeightFormat) -> Detai
 def _tables(timeline: Timeline) -> list[Piece]:
     """When tables are built: from the read of a step on, beside the lookups of earlier steps.
 
-    Exposed are the cycles at the start of a run of steps that have nothing to look up yet.
+    Lookups run ``table_latency`` cycles behind the reads throughout, so that only the product's
+    first tables are exposed (`sim.attribution`).
     """
-    pieces, free = [], 0
-    for span in timeline.compute:
-        exposed = min(timeline.table_latency, span.start - free) if free else timeline.table_latency
-        name = f"tables, {exposed} cycles exposed" if exposed else "tables, overlapped"
-        pieces.append(Piece(span.start, span.end, name, 0, span.end - span.start))
-        free = span.end
-    return pieces
+    return [
+        Piece(
+            span.start,
+            span.end,
+            "tables, overlapped" if index else f"tables, {timeline.table_latency} cycles exposed",
+            0,
+            span.end - span.start,
+        )
+        for index, span in enumerate(timeline.compute)
+    ]
 
 
 def _cut(spans: list[Span], lines: Sequence[int], cycles: int) -> list[tuple[int, int]] | None:

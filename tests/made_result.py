@@ -11,13 +11,13 @@ from designs.spec import Design
 from mapping.formats import WeightFormat
 from mapping.program import compile_gemm
 from mapping.tiling import GemmShape
-from sim.attribution import attribute_cycles
+from sim.attribution import REASONS, attribute_cycles
 from sim.results import ModelResult, OperatorResult, PhaseResult, Roof
 from sim.timeline import simulate_program
 
 __all__ = ["made_result"]
 
-_REASONS = ("compute", "weight_load", "activation_load", "store", "dependency", "fill_drain")
+_REASONS = tuple(REASONS)
 _JOULES_PER_MAC, _JOULES_PER_BYTE = 0.6e-12, 30e-12
 
 

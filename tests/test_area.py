@@ -13,6 +13,7 @@ from designs.units import ArraySpec
 from sim.area import NOT_MODELLED, area, buffer_ports
 from sim.units import NotModelled
 from sim.units.dense import unit_registers
+from sim.units.lut import unit_registers as lut_registers
 
 PROCESS = load_process("28nm")
 PLAIN = replace(load_design("dense-int8"), silicon=Silicon(), vector=None)
@@ -71,6 +72,17 @@ def test_dense_by_hand() -> None:
     assert found["buffer_weight"] == PROCESS.sram.figure(524288, 4096).square_millimetres
     assert found["buffer_activation"] == PROCESS.sram.figure(524288, 2048).square_millimetres
     assert found["vector"] == 0
+
+
+def test_lookup_unit_is_smaller_than_multipliers_of_its_lookups() -> None:
+    """2 x 128 x 32 one-bit products in less area than as many INT8 multipliers, more than none."""
+    design = load_design("lut-int8")
+    found = area(design)
+    assert isinstance(found, dict)
+    mac = PROCESS.element("int8-mac").square_micrometres * 1e-6
+    assert 0 < found["unit"] < design.unit.macs * mac
+    registers = lut_registers(design.unit) * PROCESS.element("register-bit").square_micrometres
+    assert found["unit"] > 1.2 * registers * 1e-6
 
 
 def test_vector_engine_and_cores() -> None:

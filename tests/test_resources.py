@@ -14,9 +14,12 @@ from designs.spec import Buffers, Control, Design
 from designs.units import ArraySpec
 from hwgen.accelerator import Accelerator
 from sim.resources import check_device, dsp_blocks, fits, ram_blocks, rams, registers
-from sim.units.dense import unit_registers
+from sim.units import UNIT_COSTS, dense, lut
+from sim.units.parts import MULTIPLIERS
 
 _TINY = load_design("dense-int8-tiny")
+_LUT = load_design("lut-tiny")
+_REGISTERS = {"dense": dense.unit_registers, "lut": lut.unit_registers}
 
 
 def _design(unit: dict, dram: dict, **parts) -> Design:
@@ -24,6 +27,12 @@ def _design(unit: dict, dram: dict, **parts) -> Design:
     return replace(
         _TINY, unit=replace(_TINY.unit, **unit), dram=replace(_TINY.dram, **dram), **parts
     )
+
+
+def _lut(**unit) -> Design:
+    bits = 16 if unit.get("activations") == ("fp16",) else 8
+    formats = replace(_LUT.formats, activation_bits=bits)
+    return replace(_LUT, unit=replace(_LUT.unit, **unit), formats=formats)
 
 
 DESIGNS = {
@@ -56,6 +65,11 @@ DESIGNS = {
         {"lanes_m": 1, "lanes_n": 8, "lanes_k": 1, "weight_bits": (8,)},
         {"max_burst_beats": 16},
     ),
+    "lookups, both formats": _LUT,
+    "lookups, INT8, one bit": _lut(lanes_m=1, weight_bits=(1,), activations=("int8",)),
+    "lookups, quantised tables": _lut(lanes_k=16, weight_bits=(2, 4), table_bits=8),
+    "lookups, quantised, INT8": _lut(lanes_k=4, activations=("int8",), table_bits=8),
+    "lookups, FP16 alone": _lut(lanes_k=32, weight_bits=(3,), activations=("fp16",)),
 }
 
 
@@ -101,19 +115,23 @@ def test_rams_are_those_of_the_netlist(name: str, netlists) -> None:
 def test_registers_are_those_of_the_netlist(name: str, netlists) -> None:
     design, bits = DESIGNS[name], netlists[name][2]
     in_unit = sum(count for module, count in bits.items() if module.startswith("unit"))
-    assert unit_registers(design.unit) == in_unit
+    assert _REGISTERS[design.unit.kind](design.unit) == in_unit
     parts = registers(design)
     assert sum(parts.values()) == bits.total() - in_unit
     assert parts["accumulate"] == bits["accumulate"]
     assert parts["store engine"] == bits["store"]
     assert parts["fetch"] == bits["fetch"]
+    assert parts["compute engine"] == bits["compute"]
 
 
 @pytest.mark.parametrize("name", DESIGNS)
 def test_multipliers_are_those_of_the_netlist(name: str, netlists) -> None:
     unit, products = DESIGNS[name].unit, netlists[name][1]
     rows = sum(count for (module, *_), count in products.items() if ".row_" in module)
-    assert rows == unit.macs
+    assert rows == (unit.macs if unit.kind == "dense" else 0)
+    parts = UNIT_COSTS[unit.kind].parts(unit)
+    counted = sum(part.count for part in parts if part.kind in MULTIPLIERS)
+    assert counted == rows + unit.lanes_m * unit.lanes_n
     scaling = products["unit", unit.group_sum_bits, 9]
     assert scaling == unit.lanes_m * unit.lanes_n
     assert products["store", 16, 16] == 1
@@ -140,7 +158,8 @@ def test_dsp_blocks() -> None:
     amd, intel = load_device("u280"), load_device("d5005")
     assert dsp_blocks(amd, ((8, 8, 100),)) == 100  # no packing of two
     assert dsp_blocks(amd, ((27, 18, 1),)) == 1
-    assert dsp_blocks(amd, ((31, 9, 4),)) == 8  # 26 bits below, the rest above
+    assert dsp_blocks(amd, ((31, 9, 4),)) == 8  # 17 bits below, the rest above
+    assert dsp_blocks(amd, ((45, 9, 4),)) == 12  # the cascade shifts by 17
     assert dsp_blocks(intel, ((8, 8, 101),)) == 51
 
 

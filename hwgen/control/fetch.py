@@ -191,6 +191,8 @@ class Fetch(wiring.Component):
         wrong = Cat(count == 0 for count in counts).any() | ~widths.any()
         if "bipolar" not in unit.weight_types:
             wrong = wrong | view.bipolar | (view.planes != 1)
+        elif 8 in unit.weight_bits:
+            wrong = wrong | (view.bipolar & (view.weight_bits == 8))
         if unit.activation_formats == ("int8",):
             wrong = wrong | view.half
         if unit.activation_formats == ("fp16",):

@@ -214,7 +214,9 @@ class LutUnit(MatrixUnit):
                 m.d.sync += group.eq(Mux(bipolar, planes, codes))
             sum_shape = signed(spec.accumulator_bits)
             scaled = Signal(sum_shape, name=f"scaled_{row}_{n}", reset_less=True)
-            product = group * scale_word.word_select(n, 8)
+            scale = scale_word.word_select(n, 8)
+            product = Signal(signed(spec.group_sum_bits + 9), name=f"product_{row}_{n}")
+            m.d.comb += product.eq(group * scale)
             with m.If(take_scaled):
                 m.d.sync += scaled.eq(self._scaled_sum(scaled_control, group, product))
             total = Signal(sum_shape, name=f"total_{row}_{n}", reset_less=True)

@@ -254,7 +254,7 @@ def _optima(study: AreaStudy | None) -> list[GatedRow]:
             if name != "int8"
             else (
                 "The table is not charged: it is shared by many cells. Cells of two planes, as in "
-                "Table 2; docs/lut-area.md has one and four planes, too, where FP16 is close at 4 and 5."
+                "Table 2; docs/lut-area.md has one and four planes, too: FP16 is close at 4 and 5."
             )
         )
         rows.append(_row("L5", what, best, ours, equal(best), note))

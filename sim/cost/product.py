@@ -195,7 +195,7 @@ def product_cost(
     reasons["compute"] = compute
     reasons["fill_drain"] = cycles - compute - stall
     reads = steps * _side_by_side(design, (columns, rows))
-    uses = _sram_uses(design, rules, (columns, rows), linear, traffic, reads)
+    uses = _sram_uses(design, rules, (columns, rows), stored, linear, traffic, reads)
     cost = Cost(
         cycles,
         compute,
@@ -226,17 +226,22 @@ def _sram_uses(
     design: Design,
     rules: Conventions,
     shape: tuple[int, int],
+    stored: Stored,
     linear: Stored,
     traffic: Traffic,
     steps: Cycles,
 ) -> tuple[SramUse, ...]:
-    """Accesses of both buffers: a read of each a step; what comes from or goes to DRAM."""
+    """Accesses of both buffers: a read of each a step, of the weights' one a plane where words are
+    planes; what comes from or goes to DRAM.
+    """
     unit = design.unit
     columns, rows = shape
+    words = 1
     if isinstance(unit, ArraySpec):
         weight_port = unit.weight_port_bits(rows, linear.port_bits)
     else:
         weight_port = 8 * unit.weight_word_bytes
+        words = max(1, int(unit.step_words(int(stored.beat_bits))))
     input_port = activation_port(design, columns)
     output_reads = traffic.output_words * _WORD / input_port if rules.output_reads else 0.0
     return (
@@ -244,7 +249,7 @@ def _sram_uses(
             "weight",
             design.buffers.weight_bytes,
             weight_port,
-            steps.astype(float),
+            (steps * words).astype(float),
             traffic.weight_words * _WORD / weight_port,
         ),
         SramUse(

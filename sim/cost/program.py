@@ -193,20 +193,21 @@ def _vector(cost: GemmCost) -> np.ndarray:
 def program_cost(design: Design, shape: GemmShape, fmt: WeightFormat, products: int) -> Cost:
     """One execution of a linear layer: ``products`` programs one after the other.
 
-    On-chip accesses follow from the program: each step reads a word of activations and one of
-    weights, each group of a tile a word of scales, each line that arrives is written once, each
-    sum is written once and read once. A tile whose K is cut into pieces is read from the partial
-    sums before each piece but the first, and written there after each but the last.
+    On-chip accesses follow from the program: each step reads a word of activations and one or
+    several of weights, whole words also where it uses half of one, each group of a tile a word of
+    scales, each line that arrives is written once, each sum is written once and read once. A tile
+    whose K is cut into pieces is read from the partial sums before each piece but the first, and
+    written there after each but the last.
     """
     one = np.ones(1, np.int64)
     cost = simulate_gemm(design, shape, fmt)
     unit, buffers, line_bits = design.unit, design.buffers, 8 * design.line_bytes
     steps = cost.compute_cycles / unit.beats(fmt.bits)
     words = max(1, int(unit.step_words(fmt.bits)))
-    word_bits = 8 * unit.weight_step_bytes(fmt.bits) // words
+    word_bits = 8 * unit.weight_word_bytes
     tile_bits = 8 * design.tile_lines * design.line_bytes
     stored = cost.lines["store"] * line_bits / tile_bits
-    activation = 8 * design.activation_step_bytes
+    activation = 8 * unit.activation_word_bytes
     ports = {port.buffer: port for port in buffer_ports(design)}
     scale, partial = ports["scale"], ports["partial"]
     tiles = ceil(shape.m / unit.lanes_m) * ceil(shape.n / unit.lanes_n) * products

@@ -3,7 +3,12 @@
 from sim.units.array import ArrayCosts
 from sim.units.base import Logic, NotModelled, UnitCosts
 from sim.units.dense import DenseCosts
+from sim.units.lut import LutCosts
 
 __all__ = ["UNIT_COSTS", "Logic", "NotModelled", "UnitCosts"]
 
-UNIT_COSTS: dict[str, UnitCosts] = {"dense": DenseCosts(), "array": ArrayCosts()}
+UNIT_COSTS: dict[str, UnitCosts] = {
+    "dense": DenseCosts(),
+    "array": ArrayCosts(),
+    "lut": LutCosts(),
+}

@@ -1,9 +1,10 @@
 """Costs of a published ``array`` of processing elements: the process file knows the element."""
 
-from designs.process import Process
+from designs.process import Constant, Process
 from designs.spec import Design
 from designs.units import ArraySpec, UnitSpec
 from sim.units.base import Logic, NotModelled
+from sim.units.parts import Part
 
 __all__ = ["ArrayCosts"]
 
@@ -33,6 +34,12 @@ class ArrayCosts:
         element = process.element(spec.pe)
         encoder = process.element(element.encoder).square_micrometres if element.encoder else 0.0
         return spec.pes * element.square_micrometres, spec.pes * encoder
+
+    def constants(self, spec: UnitSpec, process: Process) -> list[Constant]:
+        return []
+
+    def parts(self, spec: UnitSpec) -> tuple[Part, ...]:
+        return ()
 
     def includes_leakage(self, spec: UnitSpec, process: Process) -> bool:
         assert isinstance(spec, ArraySpec)

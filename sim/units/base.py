@@ -3,9 +3,10 @@
 from dataclasses import dataclass
 from typing import Protocol
 
-from designs.process import Process
+from designs.process import Constant, Process
 from designs.spec import Design
 from designs.units import UnitSpec
+from sim.units.parts import Part
 
 __all__ = ["Logic", "NotModelled", "UnitCosts"]
 
@@ -34,12 +35,17 @@ class Logic:
     lut : int
         Six-input look-up tables: an estimate.
     ff : int
-        Register bits.
+        Flip-flops.
+    delay_bits, delay_words : int
+        Register bits beside ``ff`` that AMD devices hold in shift registers of up to 16 bits, and
+        how many of those there are: a look-up table each, which ``lut`` has not.
     """
 
     multipliers: tuple[tuple[int, int, int], ...]
     lut: int
     ff: int
+    delay_bits: int = 0
+    delay_words: int = 0
 
 
 class UnitCosts(Protocol):
@@ -58,6 +64,12 @@ class UnitCosts(Protocol):
 
     def area(self, spec: UnitSpec, process: Process) -> tuple[float, float]:
         """Square micrometres of elements, and of their encoders."""
+
+    def constants(self, spec: UnitSpec, process: Process) -> list[Constant]:
+        """Numbers behind energy and area that are no element of the process."""
+
+    def parts(self, spec: UnitSpec) -> tuple[Part, ...]:
+        """Everything the unit is made of; empty where there is no RTL to count in."""
 
     def includes_leakage(self, spec: UnitSpec, process: Process) -> bool:
         """Whether the energy of a working cycle holds its leakage."""

@@ -2,12 +2,14 @@
 
 from math import ceil
 
-from designs.process import Process
+from designs.process import Constant, Process
 from designs.spec import Design
 from designs.units import DenseSpec, UnitSpec
 from sim.units.base import Logic
+from sim.units.estimate import fpga_logic
+from sim.units.parts import Part, multiplier, register_bits, scaler, times
 
-__all__ = ["DenseCosts", "row_registers", "unit_registers"]
+__all__ = ["DenseCosts", "structure", "unit_registers"]
 
 _CONTROL_BITS = 3
 """What of the step control travels beside the data (hwgen/units/dense.py)."""
@@ -26,23 +28,76 @@ def _tree(spec: DenseSpec) -> list[tuple[int, int, int]]:
     return stages
 
 
-def row_registers(spec: DenseSpec) -> int:
-    """Register bits of one token's row: products and adder tree."""
-    tree = sum(sums * bits for _, sums, bits in _tree(spec))
-    return spec.lanes_n * (_PRODUCT_BITS * spec.lanes_k + tree)
+def _control(spec: DenseSpec) -> Part:
+    """Valid bits and controls beside the data, each up to the last stage that reads it."""
+    before_group = 2 + spec.tree_stages  # operands, products, adder stages
+    # Valid, group_last and pass_last reach the total, scaled the multiplication; rows share the
+    # two flags that start new sums.
+    bits = 3 * (before_group + 2) + before_group + 1
+    return Part("control", "control-register", bits + 3)
+
+
+def _row(spec: DenseSpec) -> list[Part]:
+    """One token's products and adder trees: hwgen/units/dense.py, DenseRow."""
+    parts = [
+        multiplier("products", 8, max(spec.weight_bits), spec.lanes_k, "cycle"),
+        Part("products", "register", _PRODUCT_BITS, spec.lanes_k),
+    ]
+    for terms, sums, bits in _tree(spec):
+        each = terms // sums
+        if each > 1:
+            kind = "four-adder" if each == 4 else "adder"
+            parts.append(Part("tree", kind, bits, sums))
+        parts.append(Part("tree", "register", bits, sums))
+    return times(parts, spec.lanes_n)
+
+
+def structure(spec: DenseSpec) -> tuple[Part, ...]:
+    """Everything the unit is made of."""
+    scale_stages = 3 + spec.tree_stages
+    group, total = spec.group_sum_bits, spec.accumulator_bits
+    lane = [
+        Part("group", "accumulator", group),
+        Part("group", "register", group),
+        Part("scale or 1", "selector-2", spec.scale_bits, 1, "group"),
+        scaler("scale", group, spec.scale_bits),
+        Part("scaled", "register", total),
+        Part("total", "running-total", total, 1, "group"),
+        Part("total", "register", total),
+    ]
+    # Enables of products and tree, three of groups, four streams and their transfer.
+    gates = 1 + spec.tree_stages + 3 + 4 + 1
+    parts = [
+        _control(spec),
+        Part("control", "gate", gates),
+        Part("activations", "register", 8 * spec.activation_word_bytes),
+        # Four bits of a code are unpacked to eight, of which five are equal and become one.
+        Part("weights", "register", max(spec.weight_bits) * spec.lanes_n * spec.lanes_k),
+        Part(
+            "scales",
+            "delay-line",
+            8 * spec.scale_word_bytes * scale_stages,
+            length=scale_stages,
+        ),
+        *times(_row(spec), spec.lanes_m),
+        *times(lane, spec.lanes_m * spec.lanes_n),
+    ]
+    if {4, 8} <= set(spec.weight_bits):
+        parts.append(Part("unpacking", "selector-2", 8 * spec.weight_word_bytes))
+    return tuple(parts)
 
 
 def unit_registers(spec: DenseSpec) -> int:
-    """Register bits of the whole unit: rows, operands, controls, scales and the last three stages.
+    """Register bits of the whole unit as generated.
 
-    Equal to the widths of the registers in the generated netlist (tests/test_resources.py).
+    Equal to the widths of the registers in the netlist (tests/test_resources.py): controls are
+    carried to the last stage there, read or not, every row has flags of its own, and weights of 4
+    bits are extended to 8.
     """
-    before_group = 2 + spec.tree_stages
-    stages = before_group + 2
-    beside = stages * (1 + _CONTROL_BITS) + (before_group + 1) * 8 * spec.scale_word_bytes
-    operands = 8 * (spec.activation_word_bytes + spec.weight_word_bytes)
-    sums = spec.lanes_m * (2 + spec.lanes_n * (spec.group_sum_bits + 2 * spec.accumulator_bits))
-    return spec.lanes_m * row_registers(spec) + beside + operands + sums + 1
+    control = (4 + spec.tree_stages) * (1 + _CONTROL_BITS) + 1 + 2 * spec.lanes_m
+    unread = control - _control(spec).all_bits
+    equal = (8 - max(spec.weight_bits)) * spec.lanes_n * spec.lanes_k
+    return register_bits(structure(spec)) + unread + equal
 
 
 class DenseCosts:
@@ -88,25 +143,16 @@ class DenseCosts:
             "than the adder tree needs",
         }
 
+    def constants(self, spec: UnitSpec, process: Process) -> list[Constant]:
+        return []
+
+    def parts(self, spec: UnitSpec) -> tuple[Part, ...]:
+        assert isinstance(spec, DenseSpec)
+        return structure(spec)
+
     def logic(self, design: Design) -> Logic:
         """One DSP multiplier a product: two packed INT8 products would need operands that share a
         weight on one port and a correction of the lower lane (AMD WP486), which the RTL does not
         write and synthesis does not find.
         """
-        spec = design.unit
-        assert isinstance(spec, DenseSpec)
-        lanes = spec.lanes_m * spec.lanes_n
-        products = (8, 8, spec.macs)
-        scaling = (spec.group_sum_bits, 9, lanes)
-        adders = 0
-        for terms, sums, bits in _tree(spec):
-            each = terms // sums
-            # Two terms: one adder. Four terms: two of one bit less, and the last.
-            adders += sums * {1: 0, 2: bits, 4: bits + 2 * (bits - 1)}[each]
-        unpack = 8 * spec.weight_word_bytes if {4, 8} <= set(spec.weight_bits) else 0
-        lut = (
-            lanes * (adders + spec.group_sum_bits + spec.accumulator_bits)
-            + unpack
-            + 8 * lanes  # the scale, or 1
-        )
-        return Logic((products, scaling), lut, unit_registers(spec))
+        return fpga_logic(self.parts(design.unit))
