@@ -30,6 +30,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from designs.errors import InputError
+from designs.units.lut import GUARD_BITS
 from mapping.formats import WeightFormat
 from mapping.quantise import QuantisedWeights, expand_activations
 
@@ -50,7 +51,6 @@ __all__ = [
 ]
 
 FRACTION_BITS = 24  # the least positive FP16 value is 2^-24
-GUARD_BITS = 3  # kept below the last bit of a block's largest value
 ALIGNED_MAX = 2047 << GUARD_BITS  # largest magnitude of an aligned integer
 SCALE_SHIFT = 8  # bits a scaled group's sum loses: as many as the scale has
 _MANTISSA_BITS = 10

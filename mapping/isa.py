@@ -111,22 +111,26 @@ FORMS: dict[Opcode, Form] = {
             "one pass of k_steps steps. Weights are read from weight_word on, one packed step "
             "after the other (n outer, k inner, repeated for every token tile); activations "
             "from activation_step + m * activation_stride + k; scales from scale_word + "
-            "n * (k_steps / group_steps) + group. With planes above 1 the activations of each "
-            "group are read so many times, once for each of the groups of weights that follow "
-            "each other (binary-coded weights, a scale a plane). Tile n * m_tiles + m of sums "
+            "n * (k_steps / group_steps) + group. With planes above 1 (binary-coded weights, a "
+            "scale a plane) so many groups of weights that follow each other read the same "
+            "group of activations, k_steps / planes steps in all. Tile n * m_tiles + m of sums "
             "goes to the output buffer (emit) or to the partial-sum memory, after adding the "
             "partial sum found there (accumulate). Tokens upstream are given when the last step "
             "has been read, tokens downstream when the last tile has been written. One pass is "
             "the tile instruction that LUT Tensor Core (arXiv 2408.06003, section 3.3) calls "
             "lmma.{M}{N}{K}.{A}{W}{accumulator}{output}: M, N and the accumulator are the unit's, "
-            "K is k_steps * lanes_k, A is half, W is weight_bits and bipolar, the output is "
-            "emit's integer of 4 or 8 bytes; the listing shows it in that form.",
+            "K is k_steps / planes * lanes_k, A is half, W is weight_bits and bipolar, the output "
+            "is emit's integer of 4 or 8 bytes; the listing shows it in that form.",
             (
                 Field("weight_bits", 4, "width of a packed weight code, one the unit has"),
                 Field("scaled", 1, "multiply group sums by their unsigned 8-bit scale, else by 1"),
                 Field("accumulate", 1, "add the partial sums kept by an earlier instruction"),
                 Field("emit", 1, "write sums to the output buffer, else keep them as partial sums"),
-                Field("bipolar", 1, "codes are odd values around 0, else two's complement"),
+                Field(
+                    "bipolar",
+                    1,
+                    "codes are odd values around 0 of at most 7 bits, else two's complement",
+                ),
                 Field(
                     "weight_word",
                     24,
@@ -143,7 +147,12 @@ FORMS: dict[Opcode, Form] = {
                 Field("k_steps", 16, "steps of a pass, at least 1"),
                 Field("group_steps", 16, "steps of a scale group; divides k_steps"),
                 Field("half", 1, "activations are FP16, else INT8"),
-                Field("planes", 4, "times a group's activations are read, at least 1"),
+                Field(
+                    "planes",
+                    4,
+                    "times a group's activations are read, at least 1; divides the groups of a "
+                    "pass",
+                ),
             ),
         ),
         Form(

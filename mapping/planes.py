@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from designs.errors import InputError
+from designs.units.lut import TABLE_GROUP
 from mapping.quantise import QuantisedWeights, expand_activations
 
 __all__ = [
@@ -33,7 +34,6 @@ __all__ = [
     "unpack_planes",
 ]
 
-TABLE_GROUP = 4  # activations of a table: K = 4, arXiv 2408.06003, figure 11
 _ENTRIES = 1 << (TABLE_GROUP - 1)
 _PIECE = 1 << 22  # codes in hand at a time: bounds the scratch memory
 

@@ -326,7 +326,8 @@ def scale_sums(
 ) -> NDArray[np.float32]:
     """Real outputs of exact sums: ``sums * channel_scale[n] * activation_scale[m]``.
 
-    Rounding: the sum is exact in float64 (below 2^53); it is multiplied by the channel scale,
+    Rounding: the sum becomes float64 (exact below 2^53, which all sums of INT8 activations are;
+    those of FP16 are rounded to nearest even beyond it); it is multiplied by the channel scale,
     then by the activation scale, each product rounded to nearest even in float64, and the
     result is rounded once to float32.
 

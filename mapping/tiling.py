@@ -105,7 +105,11 @@ def choose_weight_tiling(design: Design, n: int, k: int, fmt: WeightFormat) -> W
 
 def _check_format(design: Design, k: int, fmt: WeightFormat) -> None:
     unit = design.unit
-    widths = ", ".join(f"int{bits}[_gG]" for bits in sorted(unit.weight_bits, reverse=True))
+    names = [f"int{bits}[_gG]" for bits in sorted(unit.weight_bits, reverse=True)]
+    if "bipolar" in unit.weight_types:
+        names += [f"bipolar{bits}[_gG]" for bits in unit.weight_bits if 1 < bits < 8]
+        names += ["ternary[_gG]"] * (2 in unit.weight_bits) + ["bcqQ_gG"] * (1 in unit.weight_bits)
+    widths = ", ".join(names)
     allowed = f"{widths} with G a multiple of {unit.lanes_k}: unit {unit.kind!r} has "
     weight_type = "bipolar" if fmt.bipolar else "twos_complement"
     if unit.simulated_only:

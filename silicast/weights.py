@@ -13,14 +13,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-import mapping.binary_codes
-import mapping.cuts
-import mapping.layout
-import mapping.model_program
-import mapping.planes
-import mapping.program
-import mapping.quantise
-import mapping.tiling
+import designs
+import mapping
 from designs.cache import (
     cache_directory,
     cache_failures,
@@ -46,16 +40,6 @@ MOST_ROWS = 64
 
 _LEAST_PROGRAM_BYTES = 1 << 20
 _KEPT_IMAGES = 4
-_SOURCES = (
-    mapping.binary_codes,
-    mapping.cuts,
-    mapping.layout,
-    mapping.model_program,
-    mapping.planes,
-    mapping.program,
-    mapping.quantise,
-    mapping.tiling,
-)
 
 
 @dataclass(frozen=True, eq=False)
@@ -150,8 +134,9 @@ def _key(checkpoint: GgufModel, program: ModelProgram, lines: int) -> str:
     digest = hashlib.sha256()
     with open(checkpoint.path, "rb") as file:
         digest.update(hashlib.file_digest(file, "sha256").digest())
-    for module in _SOURCES:
-        digest.update(Path(str(module.__file__)).read_bytes())
+    for package in (designs, mapping):  # quantising, packing, and the widths they follow from
+        for module in sorted(Path(str(package.__file__)).parent.rglob("*.py")):
+            digest.update(module.read_bytes())
     banks = memory_timing(program.design).period_lines  # of the technology file: moves regions
     formats = f"{program.fmt} {program.design.activations}"
     text = f"{program.design.digest} {formats} {program.max_tokens} {lines} {banks}"

@@ -219,9 +219,10 @@ def test_bars_are_as_long_as_their_figures() -> None:
     parts = [e for e in drawn.iter("rect") if e.get("fill")]
     widths = [float(e.get("width", "0%").rstrip("%")) for e in parts]
     assert sum(widths) == pytest.approx(100, abs=0.01)
-    assert widths[-1] == pytest.approx(100 * 60 / 210, abs=0.001)
+    assert len(widths) == len(REASONS) == 7
+    assert widths[-1] == pytest.approx(100 * 70 / 280, abs=0.001)
     lefts = [float(e.get("x", "0%").rstrip("%")) for e in parts]
-    assert lefts[1:] == pytest.approx([sum(widths[: k + 1]) for k in range(5)], abs=0.002)
+    assert lefts[1:] == pytest.approx([sum(widths[: k + 1]) for k in range(6)], abs=0.002)
     assert [e.get("fill") for e in parts] == [REASON_COLOURS[reason] for reason in REASONS]
     assert len(set(REASON_COLOURS.values())) == len(REASONS)
     assert all(e.find("title") is not None for e in parts)

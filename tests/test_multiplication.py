@@ -30,6 +30,7 @@ def _matmul(**changes: int) -> Instruction:
         (DENSE, {"bipolar": 1}, "bipolar: found 1; allowed: 0: unit 'dense' has no bipolar codes"),
         (DENSE, {"half": 1}, "half: found 1; allowed: 0 with unit 'dense'"),
         (DENSE, {"planes": 2, "k_steps": 2}, "planes: found 2; allowed: 1 with unit 'dense'"),
+        (LUT, {"bipolar": 1, "weight_bits": 8}, "bipolar: found 1; .*odd ones have 7 at most"),
         (LUT, {"planes": 0}, "planes: found 'a count of 0'; allowed: at least 1"),
         (LUT, {"m_tiles": 0}, "m_tiles: found 'a count of 0'"),
         (LUT, {"k_steps": 5, "group_steps": 2}, "group_steps: found 2; allowed: a divisor of k"),

@@ -13,14 +13,16 @@ from designs.checks import power_of_two, subset
 from designs.errors import InputError
 from designs.units.base import UnitSpec, signed_bits
 
-__all__ = ["LutSpec", "tree_stages"]
+__all__ = ["GUARD_BITS", "TABLE_GROUP", "LutSpec", "tree_stages"]
 
-GROUP = 4
+TABLE_GROUP = 4
 """Activations of one table: for INT8, cells are densest at 4 (LUT Tensor Core, figure 11)."""
 
-_GUARD_BITS = 3
+GUARD_BITS = 3
+"""Bits kept below the last one of a step's largest FP16 value."""
+
 _HALF_LARGEST_EXPONENT = 30
-_ALIGNED_HALF = 2047 << _GUARD_BITS  # a significand of 11 bits, and guard bits
+_ALIGNED_HALF = 2047 << GUARD_BITS  # a significand of 11 bits, and guard bits
 _LARGEST_HALF = 2047 << (_HALF_LARGEST_EXPONENT - 1)  # 65504, in units of 2^-24
 _LARGEST_SUM_BITS = 63  # besides the sign
 
@@ -66,7 +68,7 @@ class LutSpec(UnitSpec):
     table_bits: int = 0
 
     def __post_init__(self) -> None:
-        power_of_two("unit.lanes_k", self.lanes_k, GROUP, 1024)
+        power_of_two("unit.lanes_k", self.lanes_k, TABLE_GROUP, 1024)
         subset("unit.activations", self.activations, ("int8", "fp16"))
         if isinstance(self.table_bits, bool) or self.table_bits not in (0, 8):
             raise InputError("design", "unit.table_bits", self.table_bits, "0 (exact) or 8")
@@ -90,15 +92,16 @@ class LutSpec(UnitSpec):
                 raise InputError("design", "unit.max_k", self.max_k, allowed)
         widest = max(self.weight_bits)
         aligned = _ALIGNED_HALF if self.has_half else 128
-        entry = (1 << (self.table_bits - 1)) - 1 if self.table_bits else GROUP * aligned
+        entry = (1 << (self.table_bits - 1)) - 1 if self.table_bits else TABLE_GROUP * aligned
         positive = aligned if self.has_half else 127
         most_a = _LARGEST_HALF if self.has_half else 128
         codes = self._largest_code * most_a * self.max_k
         scale = 1 if self.has_half else (1 << self.scale_bits) - 1
         planes = ((1 << widest) - 1) * most_a
+        four = positive + (TABLE_GROUP - 1) * aligned
         stages = (
             ("activation", -aligned, positive, self.aligned_bits),
-            ("entry", -GROUP * aligned, positive + (GROUP - 1) * aligned, self.sum_bits),
+            ("entry", -TABLE_GROUP * aligned, four, self.sum_bits),
             ("tree", -self.groups * entry, self.groups * entry - 1, self.tree_bits),
             ("dot", -planes * self.lanes_k, planes * self.lanes_k, self.dot_bits),
             ("plane_sum", -planes * self.max_k, planes * self.max_k, self.plane_sum_bits),
@@ -140,7 +143,7 @@ class LutSpec(UnitSpec):
     @property
     def groups(self) -> int:
         """Tables of one token's step; lookups of a lane in one cycle."""
-        return self.lanes_k // GROUP
+        return self.lanes_k // TABLE_GROUP
 
     @property
     def activation_formats(self) -> tuple[str, ...]:
@@ -184,7 +187,7 @@ class LutSpec(UnitSpec):
         The largest FP16 exponent is 30, of which 1 is the unit's and three are guard bits. A
         quantised table adds the bits it cut off.
         """
-        half = _HALF_LARGEST_EXPONENT - 1 - _GUARD_BITS if self.has_half else 0
+        half = _HALF_LARGEST_EXPONENT - 1 - GUARD_BITS if self.has_half else 0
         return half + (self.sum_bits - (self.table_bits - 1) if self.table_bits else 0)
 
     @property

@@ -12,11 +12,11 @@ from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, signed
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
+from designs.units.lut import GUARD_BITS
 from hwgen.units.rounding import halved_to_even
 
 __all__ = ["LutAlign"]
 
-_GUARD_BITS = 3
 _EXPONENT_BITS = 5
 _ALIGNED_BITS = 15  # +-2047 * 2^3
 
@@ -72,7 +72,7 @@ class LutAlign(wiring.Component):
 
         half = self.half if self.int8 else Const(1)
         top = Signal(_EXPONENT_BITS)  # exponent of an aligned 1: base + 1 + guard bits
-        m.d.comb += top.eq(Mux(largest > _GUARD_BITS + 1, largest, _GUARD_BITS + 1))
+        m.d.comb += top.eq(Mux(largest > GUARD_BITS + 1, largest, GUARD_BITS + 1))
         aligned = []
         for k in range(self.lanes_k):
             element = elements.word_select(k, 16)
@@ -80,7 +80,7 @@ class LutAlign(wiring.Component):
             integer = element[:_ALIGNED_BITS].as_signed()
             aligned.append(Mux(half, number, integer) if self.int8 else number)
         base = Signal(_EXPONENT_BITS, name="base_1")
-        m.d.comb += base.eq(Mux(half, top - (_GUARD_BITS + 1), 0))
+        m.d.comb += base.eq(Mux(half, top - (GUARD_BITS + 1), 0))
         with m.If(self.enable[1]):
             m.d.sync += [self.aligned.eq(Cat(aligned)), self.base.eq(base)]
         return m
@@ -92,7 +92,7 @@ class LutAlign(wiring.Component):
         wide = Signal(_ALIGNED_BITS - 1, name=f"mantissa_{k}")
         m.d.comb += [
             distance.eq(top - _exponent(element)),
-            wide.eq(Cat(Const(0, _GUARD_BITS), element[:10], normal)),
+            wide.eq(Cat(Const(0, GUARD_BITS), element[:10], normal)),
         ]
         floor, up = halved_to_even(m, f"element_{k}", wide, distance)
         sign = element[15]

@@ -6,7 +6,7 @@ from designs.cells import load_cells
 from designs.process import Constant, Process
 from designs.spec import Design
 from designs.units import LutSpec, UnitSpec
-from designs.units.lut import GROUP, tree_stages
+from designs.units.lut import TABLE_GROUP, tree_stages
 from sim.units.base import Logic
 from sim.units.estimate import fpga_logic
 from sim.units.parts import (
@@ -236,7 +236,7 @@ class LutCosts:
         """Adders and registers; an element given instead is one lookup of four activations."""
         assert isinstance(spec, LutSpec)
         if element_picojoules is not None:
-            return spec.macs // GROUP * element_picojoules, 0.0
+            return spec.macs // TABLE_GROUP * element_picojoules, 0.0
         added = added_bits(structure(spec), ("cycle", "step"))
         bit = process.element(self._ADD).picojoules / self._ADD_BITS
         clocked = unit_registers(spec) * process.element(self._REGISTER).picojoules
