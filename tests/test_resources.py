@@ -13,7 +13,8 @@ from designs.parts import Cores, Silicon
 from designs.spec import Buffers, Control, Design
 from designs.units import ArraySpec
 from hwgen.accelerator import Accelerator
-from sim.resources import check_device, dsp_blocks, fits, ram_blocks, rams, registers
+from sim.resources import check_device, dsp_blocks, fits, ram_blocks
+from sim.rtl_storage import rams, registers
 from sim.units import UNIT_COSTS, dense, lut
 from sim.units.parts import MULTIPLIERS
 

@@ -10,6 +10,7 @@ import pytest
 from amaranth.hdl import Module, Signal, signed
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
+from tiny_liberty import AREAS, liberty_text
 
 from designs.errors import InputError
 from hwgen.memory.ram import add_ram
@@ -25,41 +26,11 @@ from hwgen.synth import (
 
 pytest.importorskip("pyosys", reason="the extra synth is not installed")
 
-AREAS = {"BUF": 1.5, "INV": 1.0, "NAND2": 2.0, "NOR2": 2.0, "DFF": 8.0}
-
-_GATE = """
-  cell ({name}) {{
-    area : {area};
-{inputs}    pin (Y) {{ direction : output; function : "{function}"; }}
-  }}
-"""
-
-_FLIP_FLOP = """
-  cell (DFF) {{
-    area : {area};
-    ff (IQ, IQN) {{ clocked_on : "C"; next_state : "D"; }}
-    pin (C) {{ direction : input; clock : true; }}
-    pin (D) {{ direction : input; }}
-    pin (Q) {{ direction : output; function : "IQ"; }}
-  }}
-"""
-
-
-def _liberty(areas: dict[str, float]) -> str:
-    """A library of a buffer, an inverter, two gates and a flip-flop."""
-    functions = {"BUF": ("A", "A"), "INV": ("A", "!A")}
-    functions |= {"NAND2": ("AB", "!(A&B)"), "NOR2": ("AB", "!(A|B)")}
-    gates = ""
-    for name, (pins, function) in functions.items():
-        inputs = "".join(f"    pin ({pin}) {{ direction : input; }}\n" for pin in pins)
-        gates += _GATE.format(name=name, area=areas[name], inputs=inputs, function=function)
-    return f"library (small) {{{gates}{_FLIP_FLOP.format(area=areas['DFF'])}}}\n"
-
 
 @pytest.fixture
 def liberty(tmp_path: Path) -> Path:
     path = tmp_path / "small.lib"
-    path.write_text(_liberty(AREAS))
+    path.write_text(liberty_text(AREAS))
     return path
 
 
@@ -279,7 +250,7 @@ def test_an_equal_run_comes_from_the_cache(liberty: Path, monkeypatch, tmp_path:
     )
     assert not synthesise_component(Registers(4), "registers", "liberty", liberty).cached
     other = tmp_path / "other.lib"
-    other.write_text(_liberty(AREAS | {"DFF": 9.0}))
+    other.write_text(liberty_text(AREAS | {"DFF": 9.0}))
     changed = synthesise_component(Registers(3), "registers", "liberty", other)
     assert not changed.cached
     assert changed.sequential_um2 == 27.0
@@ -360,55 +331,3 @@ def test_targets_and_libraries_that_do_not_go_together(liberty: Path) -> None:
 
 
 # The command ---------------------------------------------------------------------------------
-
-_SMALL = "dense:lanes_m=1,lanes_n=1,lanes_k=2,weight_bits=[8],max_k=64"
-
-
-def test_command_on_a_unit(call) -> None:
-    status, out, _ = call("synth", _SMALL, "--json", "-")
-    found = json.loads(out)
-    assert status == 0
-    assert (found["unit"], found["part"]) == ("dense", "unit")
-    report = found["report"]
-    assert report["dsp"] == 3  # two products, and the scale's
-    assert report["lut"] == sum(report["lut_by_size"].values()) + report["lut_memory"]
-    status, out, err = call("synth", _SMALL)
-    assert (status, err) == (0, "")
-    assert "from the cache" in out
-    assert "not counted: placement and routing" in out
-
-
-def test_command_on_a_part_of_a_design(call, liberty: Path) -> None:
-    arguments = ("synth", "dense-int8-tiny", "--part", "scale_buffer", "--liberty", liberty)
-    status, out, _ = call(*arguments, "--json", "result.json")
-    assert (status, out.splitlines()[0].startswith("dense-int8-tiny, scale_buffer")) == (0, True)
-    assert "memory macro: 2 x RAM of 128 words of 64 bits: not counted" in out
-    report = json.loads(Path("result.json").read_text())["report"]
-    assert report["macros"] == [{"width": 64, "depth": 128, "count": 2}]
-
-
-@pytest.mark.parametrize(
-    ("arguments", "named"),
-    [
-        (("nonsense",), "DESIGN|UNIT"),
-        (("array",), "DESIGN|UNIT"),
-        (("dense:lanes_m=3",), "unit.lanes_m"),
-        (("dense:lanes_m",), "DESIGN|UNIT"),
-        (("dense:colour=3",), "colour"),
-        (("bitmod-28nm",), "unit.kind"),
-        (("dense", "--target", "asic"), "--target"),
-        (("dense", "--part", "load"), "--part"),
-        (("dense-int8-tiny", "--part", "nonsense"), "--part"),
-        (("dense", "--liberty", "absent.lib"), "--liberty"),
-        (("dense", "--liberty", "/dev/null"), "--liberty"),
-        (("dense", "--liberty", "a.lib", "--target", "xcup"), "--target"),
-        (("dense", "--dont-use", "X"), "--dont-use"),
-        (("dense", "--json", "absent/x.json"), "--json"),
-    ],
-)
-def test_wrong_input_is_one_line(call, arguments: tuple[str, ...], named: str) -> None:
-    status, out, err = call("synth", *arguments)
-    assert (status, out) == (2, "")
-    assert err.count("\n") == 1
-    assert named in err
-    assert not list(Path().iterdir()) or [p.name for p in Path().iterdir()] == ["cache"]
