@@ -13,7 +13,7 @@ from mapping.models import ResolvedModel
 from mapping.program import GemmProgram
 from mapping.program_files import write_program
 from silicast.errors import FailedCheck
-from silicast.simulation import as_format, as_rtl_design, as_spec
+from silicast.simulation import as_format, as_rtl_design, as_spec, with_activations
 from sim.resources import check_device
 
 __all__ = ["MOST_TOKENS", "compile_model", "distinct_programs", "generate", "memory_map"]
@@ -80,6 +80,8 @@ def compile_model(
     directory: str | Path,
     weights: WeightFormat | str = "int8",
     tokens: int = 1,
+    *,
+    activations: str | None = None,
 ) -> list[Path]:
     """Write ``program.bin``, ``program.lst`` and ``layout.json`` of a model.
 
@@ -91,6 +93,8 @@ def compile_model(
         Made when missing; files of these names are replaced.
     tokens : int
         Rows of a pass: 1 for decoding, the prompt's tokens for prefill.
+    activations : str, optional
+        ``int8`` or ``fp16``, one the unit multiplies; by default the design's own.
 
     Returns
     -------
@@ -105,7 +109,8 @@ def compile_model(
     """
     spec = as_spec(model)
     with named_after_file(design):
-        program = memory_map(spec, as_rtl_design(design), as_format(weights), tokens)
+        accelerator = with_activations(as_rtl_design(design), activations)
+        program = memory_map(spec, accelerator, as_format(weights), tokens)
         return write_program(directory, distinct_programs(spec, program, tokens), program)
 
 

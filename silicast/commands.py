@@ -117,6 +117,7 @@ def formats(as_json: Listed = False) -> None:
             "name": "name",
             "bits": "bits",
             "group": "group",
+            "planes": "planes",
             "asymmetric": "asymmetric",
             "bits_per_weight": "bits a weight",
             "designs": "library designs that take it",
@@ -140,15 +141,17 @@ def compile_(
     output: Output,
     weights: Weights = "int8",
     tokens: Annotated[str, typer.Option(metavar="M", help="Rows of a pass: 1 to decode.")] = "1",
+    activations: Activations = None,
 ) -> None:
     """Write the program of every distinct linear operator: binary, listing and layout."""
     count = integer("--tokens", tokens, 1)
     from designs.files import named_after_file
     from silicast.building import compile_model
 
-    with TerminalProgress() as progress, named_after_file(design), options(tokens="--tokens"):
+    names = {"tokens": "--tokens", "activations": "--activations"}
+    with TerminalProgress() as progress, named_after_file(design), options(**names):
         progress.stage(f"compiling {model} for {design}")
-        paths = compile_model(model, design, output, weights, count)
+        paths = compile_model(model, design, output, weights, count, activations=activations)
     for path in paths:
         print(path)
 

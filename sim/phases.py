@@ -90,9 +90,10 @@ def check_format(design: Design, fmt: WeightFormat) -> None:
     families = getattr(unit, "families", None)
     if families is None:
         if design.vector is not None and cache not in unit.weight_bits:
-            widths = ", ".join(map(str, unit.weight_bits))
-            allowed = f"a width the unit multiplies: {widths}"
-            raise InputError(design.name, "formats.kv_cache_bits", cache, allowed)
+            allowed = (
+                f"{cache} among them: attention multiplies by the cache's values, or no [vector]"
+            )
+            raise InputError(design.name, "unit.weight_bits", list(unit.weight_bits), allowed)
         return
     if fmt.family not in families or fmt.bits not in unit.weight_bits:
         widths = ", ".join(map(str, unit.weight_bits))

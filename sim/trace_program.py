@@ -123,7 +123,7 @@ def program_detail(design: Design, shape: GemmShape, fmt: WeightFormat) -> Detai
         ],
     }
     if timeline.table_latency:
-        tracks["tables"] = _tables(timeline)
+        tracks["tables"] = _tables(timeline, products)
     detail = Detail(
         cycles=timeline.cycles,
         dram_bytes=(timeline.read_lines + timeline.write_lines) * line,
@@ -137,21 +137,23 @@ def program_detail(design: Design, shape: GemmShape, fmt: WeightFormat) -> Detai
     return detail if sum(piece.size for piece in detail.bus) == detail.dram_bytes else None
 
 
-def _tables(timeline: Timeline) -> list[Piece]:
-    """When tables are built: from the read of a step on, beside the lookups of earlier steps.
+def _tables(timeline: Timeline, products: Sequence[Instruction]) -> list[Piece]:
+    """When tables are built: while steps are read, beside the lookups of earlier steps.
 
-    Lookups run ``table_latency`` cycles behind the reads throughout, so that only the product's
-    first tables are exposed (`sim.attribution`).
+    A step's tables are built in one cycle, whatever its planes: that is the busy part. Lookups run
+    ``table_latency`` cycles behind the reads throughout, so that only the product's first tables
+    are exposed (`sim.attribution`).
     """
+    exposed = f"tables, first ones exposed for {timeline.table_latency} of the product's cycles"
     return [
         Piece(
             span.start,
             span.end,
-            "tables, overlapped" if index else f"tables, {timeline.table_latency} cycles exposed",
+            "tables, overlapped" if index else exposed,
             0,
-            span.end - span.start,
+            i.n_tiles * i.m_tiles * i.k_steps,
         )
-        for index, span in enumerate(timeline.compute)
+        for index, (i, span) in enumerate(zip(products, timeline.compute, strict=True))
     ]
 
 

@@ -2,6 +2,7 @@
 
 import importlib.util
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -78,9 +79,11 @@ def run_yosys(script: str, inputs: Mapping[str, str], outputs: Iterable[str], wh
     """
     tool_version()
     parent = cache_directory("synthesis")
+    _sweep(parent)
+    mine = f"run-{os.getpid()}-"
     with (
         cache_failures(),
-        tempfile.TemporaryDirectory(prefix="run-", dir=parent, ignore_cleanup_errors=True) as name,
+        tempfile.TemporaryDirectory(prefix=mine, dir=parent, ignore_cleanup_errors=True) as name,
     ):
         folder = Path(name)
         for file, text in inputs.items():
@@ -106,6 +109,24 @@ def run_yosys(script: str, inputs: Mapping[str, str], outputs: Iterable[str], wh
                 raise SynthesisError(f"{what} failed: Yosys ended without writing {file}")
             found[file] = (folder / file).read_text(encoding="utf-8", errors="replace")
     return Run(text, found)
+
+
+def _sweep(parent: Path) -> None:
+    """Remove the folders of callers that were killed."""
+    for folder in parent.glob("run-*-*"):
+        owner = folder.name.split("-")[1]
+        if owner.isdigit() and not _alive(int(owner)):
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:  # another user's
+        return True
+    return True
 
 
 def _last_error(log: str, status: int) -> str:

@@ -4,10 +4,22 @@ Yosys ends its process when a command fails, and a crash would take the caller a
 here, started by `hwgen.synth.process` by path. Nothing of silicast is imported.
 """
 
+import ctypes
+import signal
 import sys
 
 MARK = "silicast runs: "
 """Before every command in the log, so that a crash can be told where it happened."""
+
+
+_PR_SET_PDEATHSIG = 1
+"""prctl(2): the signal a process gets when its parent ends."""
+
+
+def _end_with_the_caller() -> None:
+    """Let this process be killed with the one that started it, where the system knows how."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def main(script: str) -> None:
@@ -18,6 +30,7 @@ def main(script: str) -> None:
     script : str
         File with one Yosys command a line.
     """
+    _end_with_the_caller()
     from pyosys import libyosys  # type: ignore[import-untyped]
 
     design = libyosys.Design()

@@ -1,5 +1,6 @@
 """Synthesis of a Verilog text, cached by the content of everything that goes into it."""
 
+import fnmatch
 import hashlib
 import json
 import os
@@ -73,6 +74,8 @@ def synthesise(
         target = "liberty"
     _check(target, top, liberty, dont_use)
     library = None if liberty is None else read_liberty(liberty)
+    if library is not None:
+        _check_left(library, dont_use)
     script = scripts.synthesis_script(target, top, flatten=flatten, dont_use=dont_use)
     tool = tool_version()
     parts = (_RECORD_VERSION, tool, script, verilog, library.digest if library else "")
@@ -129,6 +132,20 @@ def _check(target: str, top: str, liberty: Path | str | None, dont_use: Sequence
             raise InputError("--dont-use", "", pattern, "letters, digits, _, * and ?")
     if not _IDENTIFIER.fullmatch(top):
         raise InputError("top", "", top, "a plain Verilog identifier")
+
+
+def _check_left(library: Library, dont_use: Sequence[str]) -> None:
+    """Every pattern means a cell, and what is left can build something."""
+    left = set(library.areas)
+    for pattern in dont_use:
+        matched = fnmatch.filter(library.areas, pattern)
+        if not matched:
+            allowed = f"a pattern that matches a cell of {library.name}"
+            raise InputError("--dont-use", "", pattern, allowed)
+        left -= set(matched)
+    if not left & library.flip_flops or not left - library.flip_flops:
+        allowed = "patterns that leave a flip-flop and gates"
+        raise InputError("--dont-use", "", " ".join(dont_use), allowed)
 
 
 def _cached(path: Path) -> SynthesisReport | None:
