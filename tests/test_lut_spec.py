@@ -4,6 +4,7 @@ import pytest
 
 from designs.errors import InputError
 from designs.files import load_design
+from designs.tables import structure
 from designs.units import LutSpec
 
 REFUSED = {
@@ -66,3 +67,10 @@ def test_a_step_takes_a_word_and_a_cycle_a_plane():
         assert spec.weight_step_bytes(bits) == bits * spec.weight_word_bytes
     with pytest.raises(ValueError, match="weight_bits"):
         spec.beats(3)
+
+
+def test_the_default_shape_is_the_papers() -> None:
+    """M2 N64 K4, LUT Tensor Core, figure 12; a design file may leave the geometry out."""
+    spec = LutSpec()
+    assert (spec.lanes_m, spec.lanes_n, spec.lanes_k) == (2, 64, 4)
+    assert structure({}, LutSpec, "here") == spec

@@ -46,7 +46,9 @@ class LutSpec(UnitSpec):
     Parameters
     ----------
     lanes_m, lanes_n, lanes_k, weight_bits, max_k
-        As in `UnitSpec`; ``lanes_k`` is a multiple of 4, ``weight_bits`` out of 1 to 8.
+        As in `UnitSpec`; ``lanes_k`` is a multiple of 4, ``weight_bits`` out of 1 to 8. By default
+        M2 N64 K4, the shape with the least area times power at 512 products (LUT Tensor Core,
+        figure 12).
     activations : tuple of str
         Formats the unit takes: ``int8``, ``fp16``.
     table_bits : int
@@ -64,6 +66,11 @@ class LutSpec(UnitSpec):
     weight_word_bits: ClassVar[int] = 1
     weight_types: ClassVar[tuple[str, ...]] = ("twos_complement", "bipolar")
 
+    lanes_m: int = 2
+    lanes_n: int = 64
+    lanes_k: int = 4
+    weight_bits: tuple[int, ...] = (1, 2, 3, 4, 8)
+    max_k: int = 32768
     activations: tuple[str, ...] = ("int8",)
     table_bits: int = 0
 
