@@ -23,8 +23,12 @@ REFUSED = {
     "m_tiles": (Opcode.MATMUL, {"m_tiles": 0}),
     "k_steps": (Opcode.MATMUL, {"k_steps": 0}),
     "group_steps": (Opcode.MATMUL, {"group_steps": 0}),
+    "no planes": (Opcode.MATMUL, {"planes": 0}),
+    "planes": (Opcode.MATMUL, {"planes": 2}),
+    "bipolar": (Opcode.MATMUL, {"bipolar": 1}),
+    "half": (Opcode.MATMUL, {"half": 1}),
 }
-"""An opcode that is none, and operands no engine could carry out."""
+"""An opcode that is none, and operands no engine around a dense unit could carry out."""
 
 MAY_BE_ZERO = ("line", "word", "tile", "partial_tile", "scaled", "accumulate", "emit", "stride")
 
@@ -64,6 +68,7 @@ class FetchBench(Bench):
             operands["buffer"] = int(self.rng.integers(len(Buffer)))
         if opcode is Opcode.MATMUL:
             operands["weight_bits"] = int(self.rng.choice(self.design.unit.weight_bits))
+            operands |= {"bipolar": 0, "half": 0, "planes": 1}
         flags = [flag for flag in FLAGS if self.rng.random() < 0.5]
         instruction = Instruction.make(opcode, *flags, **(operands | changes))
         return int.from_bytes(encode([instruction]), "little")
