@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.accelerator_area import section
 from benchmarks.markdown import markdown_table
 from benchmarks.unit_circuits import CIRCUITS, Sample
 from designs.cells import LIBRARY, Cells, load_cells
@@ -344,21 +345,31 @@ def _worst(rows: Sequence[Row]) -> str:
 
 def render(rows: Sequence[Row], fresh: Sequence[Row], large: Sequence[Row]) -> str:
     """The page."""
-    return _PAGE.format(
-        figures=_figures_table(),
-        comparison=_comparison(rows),
-        worst=_worst(rows),
-        fresh=_comparison(fresh),
-        worst_fresh=_worst(fresh),
-        large=_comparison(large),
+    return (
+        _PAGE.format(
+            figures=_figures_table(),
+            comparison=_comparison(rows),
+            worst=_worst(rows),
+            fresh=_comparison(fresh),
+            worst_fresh=_worst(fresh),
+            large=_comparison(large),
+        )
+        + section()
     )
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure, compare and write."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.unit_area")
-    parser.add_argument("--liberty", type=Path, required=True, help="sky130 high-density cells")
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("--liberty", type=Path, help="sky130 high-density cells")
+    what.add_argument("--page", action="store_true", help="write the page from the results")
     options = parser.parse_args(arguments)
+    if options.page:
+        stored = json.loads(RESULTS.read_text(encoding="utf-8"))
+        sets = {name: [Row(**row) for row in rows] for name, rows in stored.items()}
+        DOCUMENT.write_text(render(**sets), encoding="utf-8")
+        return
     for name in TARGETS:
         _write(name, options.liberty)
     rows, fresh = (

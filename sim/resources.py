@@ -1,9 +1,8 @@
 """FPGA resources of a design: RAM blocks and multipliers counted, look-up tables estimated.
 
 RAMs, multipliers and registers are those of the generated RTL (`sim.rtl_storage`). Look-up tables
-of the unit are the sum of its parts with figures measured by synthesis (docs/unit-area.md); those
-around it are an estimate from the structure: one a bit of an adder or of a 2:1 to 4:1 multiplexer.
-No synthesis tool is run.
+of the unit, and around it (`sim.surroundings`), are the sum of parts with figures measured by
+synthesis (docs/unit-area.md). No synthesis tool is run.
 """
 
 from collections.abc import Mapping
@@ -13,7 +12,8 @@ from math import ceil
 from designs.errors import InputError
 from designs.fpga import FpgaDevice, load_device
 from designs.spec import Design
-from sim.rtl_storage import CONTROL_REGISTERS, Ram, port_widths, queues, rams, registers
+from sim.rtl_storage import Ram, rams, registers
+from sim.surroundings import LUT_RAM_DEPTH, around_unit, saved_in_place
 from sim.units import UNIT_COSTS, Logic
 from sim.units.estimate import dsp48
 
@@ -30,9 +30,6 @@ _INTEL_SHAPES = ((512, 40), (1024, 20), (2048, 10))
 
 _URAM_DEPTH, _URAM_WIDTH = 4096, 72
 """UltraRAM: 288 Kb, 4096 x 72 (AMD UG573)."""
-
-_LUT_RAM_DEPTH = {"amd": 64, "intel": 32}
-"""Deepest RAM that goes into look-up tables: one RAM64M8 (AMD UG574) or MLAB (Intel) deep."""
 
 
 @dataclass(frozen=True)
@@ -99,19 +96,6 @@ def _uram_blocks(ram: Ram) -> int:
     return ram.count * ceil(ram.width / _URAM_WIDTH) * ceil(ram.depth / _URAM_DEPTH)
 
 
-def _lut_ram(vendor: str, width: int, depth: int) -> int:
-    """Look-up tables (AMD) or memory ALMs (Intel) of a small RAM.
-
-    AMD UG574: eight look-up tables of a slice hold 14 bits of 32 words or 7 bits of 64, with one
-    write and one read port. Intel: an MLAB of ten ALMs holds 20 bits of 32 words.
-    """
-    if vendor == "intel":
-        return 10 * ceil(width / 20) * ceil(depth / 32)
-    if depth <= 32:
-        return 8 * ceil(width / 14)
-    return 8 * ceil(width / 7) * ceil(depth / 64)
-
-
 def dsp_blocks(device: FpgaDevice, multipliers: tuple[tuple[int, int, int], ...]) -> int:
     """DSP blocks of signed multipliers given as (width, width, count).
 
@@ -129,36 +113,16 @@ def dsp_blocks(device: FpgaDevice, multipliers: tuple[tuple[int, int, int], ...]
     return ceil(halves / device.multipliers_per_dsp)
 
 
-def _multiplexers(design: Design) -> int:
-    """Look-up tables of the read side of buffers that are written wider than read.
-
-    And of the half of a word that a step takes (hwgen/accelerator.py): of narrow codes, and of the
-    narrower of two formats of activations.
-    """
-    unit = design.unit
-    halves = 0
-    if min(unit.weight_bits) < unit.weight_word_bits:
-        halves += 4 * unit.weight_word_bytes
-    if len(unit.activation_formats) > 1:
-        halves += 4 * unit.activation_word_bytes
-    return halves + sum(
-        8 * read * ceil(write // read / 4)
-        for write, read, _ in port_widths(design).values()
-        if write > read
-    )
-
-
 # Against a device ----------------------------------------------------------------------------
 
 
-def _memories(design: Design, device: FpgaDevice) -> tuple[dict[str, float], list[str], int, int]:
-    """Blocks by resource, owners moved to UltraRAM, look-up tables and registers of small RAMs."""
+def _memories(design: Design, device: FpgaDevice) -> tuple[dict[str, float], list[str], int]:
+    """Blocks by resource, owners moved to UltraRAM, registers of small RAMs."""
     block, cores = device.ram_block, design.cores.count
     large: list[Ram] = []
-    small_luts = small_registers = 0
+    small_registers = 0
     for ram in rams(design):
-        if ram.depth <= _LUT_RAM_DEPTH[device.vendor]:
-            small_luts += ram.count * _lut_ram(device.vendor, ram.width, ram.depth)
+        if ram.depth <= LUT_RAM_DEPTH[device.vendor]:
             small_registers += ram.count * ram.width  # the registered output
         else:
             large.append(ram)
@@ -175,7 +139,7 @@ def _memories(design: Design, device: FpgaDevice) -> tuple[dict[str, float], lis
             used[block] -= cores * cost[ram]
             used["uram"] += needed
             moved.append(ram.owner)
-    return used, moved, small_luts, small_registers
+    return used, moved, small_registers
 
 
 def fits(design: Design) -> Fit:
@@ -190,9 +154,11 @@ def fits(design: Design) -> Fit:
         raise InputError(design.name, "silicon.device", None, "the name of an FPGA device")
     device = load_device(design.silicon.device)
     cores, unit = design.cores.count, design.unit
-    used, moved, small_luts, small_registers = _memories(design, device)
+    used, moved, small_registers = _memories(design, device)
     logic = UNIT_COSTS[unit.kind].logic(design)
-    left_out: dict[str, str] = {"packing of INT8 products": "one product a multiplier is counted"}
+    left_out: dict[str, str] = {}
+    if any(part.kind == "multiplier" for part in UNIT_COSTS[unit.kind].parts(unit)):
+        left_out["packing of INT8 products"] = "one product a multiplier is counted"
     if isinstance(logic, Logic):
         # The store engine multiplies tiles by lines, both of 16 unsigned bits; and the tile's
         # first line by a power of two, which is wires.
@@ -200,12 +166,10 @@ def fits(design: Design) -> Fit:
         used["dsp"] = cores * dsp_blocks(device, multipliers)
         outside = registers(design)
         ff = logic.ff + sum(outside.values()) + small_registers
-        queue_luts = sum(_lut_ram(device.vendor, *queue) for queue in queues(design))
-        sums = unit.lanes_m * unit.lanes_n * unit.accumulator_bits
-        # Control: one look-up table a register bit, the usual density of counters and decoders.
-        engines = ("compute engine", "fetch", "store engine")
-        control = sum(outside[name] for name in (*CONTROL_REGISTERS, *engines))
-        lut = logic.lut + sums + control + _multiplexers(design)
+        around = around_unit(design, device)
+        memory = sum(part.luts for part in around if part.memory)
+        lut = logic.lut - saved_in_place(design)
+        lut += sum(part.luts for part in around if not part.memory)
         if device.vendor == "amd":
             lut += logic.delay_words
         else:
@@ -217,10 +181,10 @@ def fits(design: Design) -> Fit:
                 f"the RTL does not ask for it; {owners} need a ram_style attribute"
             )
         if device.vendor == "amd":
-            used["lut"] = cores * (lut + queue_luts + small_luts)
+            used["lut"] = cores * round(lut + memory)
         else:
             # Two adder bits or two small functions, and four registers, an ALM.
-            used["alm"] = cores * (max(ceil(lut / 2), ceil(ff / 4)) + queue_luts + small_luts)
+            used["alm"] = cores * (max(ceil(lut / 2), ceil(ff / 4)) + memory)
     else:
         each = getattr(unit, "dsp_per_element", 0)
         if each:

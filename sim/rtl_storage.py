@@ -10,7 +10,16 @@ from math import ceil
 from designs.spec import INSTRUCTION_BYTES, Design
 from sim.area import buffer_ports
 
-__all__ = ["CONTROL_REGISTERS", "Ram", "port_widths", "queues", "rams", "registers"]
+__all__ = [
+    "CONTROL_REGISTERS",
+    "DESCRIPTOR_BITS",
+    "LOAD_TRANSFER_BITS",
+    "Ram",
+    "port_widths",
+    "queues",
+    "rams",
+    "registers",
+]
 
 CONTROL_REGISTERS = {"control port": 874, "load engine": 81, "tokens": 32}
 """Register bits of the parts that no field of the design changes, counted in the netlist."""
@@ -25,10 +34,10 @@ _REPLAY_REGISTERS = 4 + 1 + 25
 """Planes read, start of a group and its first step, where groups of activations are read again
 (hwgen/engines/compute.py, ``_replay``)."""
 
-_DESCRIPTOR_BITS = 35
+DESCRIPTOR_BITS = 35
 """One pass: two tile numbers of 16 bits and three flags (hwgen/engines/compute.py)."""
 
-_LOAD_TRANSFER_BITS = 51
+LOAD_TRANSFER_BITS = 51
 """One load in flight: buffer, line, lines and token (hwgen/engines/load.py)."""
 
 _BURST_BITS = 40
@@ -105,9 +114,9 @@ def queues(design: Design) -> tuple[tuple[int, int], ...]:
     passes = 1 << (design.unit.latency + 4).bit_length()
     return (
         *(instruction,) * 3,
-        (_LOAD_TRANSFER_BITS, design.control.loads_in_flight),
+        (LOAD_TRANSFER_BITS, design.control.loads_in_flight),
         (1, design.dram.max_outstanding_reads),
-        (_DESCRIPTOR_BITS, passes),
+        (DESCRIPTOR_BITS, passes),
     )
 
 
@@ -142,7 +151,7 @@ def registers(design: Design) -> dict[str, int]:
         + _clog2(design.buffers.output_bytes // design.line_bytes)
         + dram.max_outstanding_writes.bit_length(),
         "memory": 2 * _BURST_BITS + line + 1 + 3 * dram.channels,
-        "accumulate": 2 * sums + 2 + 16 + _DESCRIPTOR_BITS,
+        "accumulate": 2 * sums + 2 + 16 + DESCRIPTOR_BITS,
         "buffers": selects,
         "queues": sum(depth.bit_length() + 2 * _clog2(depth) for _, depth in queues(design)),
     }

@@ -1,11 +1,14 @@
 """FPGA resources: what is counted is what the netlist has."""
 
+import json
 import re
 from collections import Counter
 from dataclasses import replace
 
 import pytest
 
+from benchmarks import accelerator_area
+from benchmarks.accelerator_area import AFTERWARDS, BOUNDS, FIGURES_FROM, RESULTS, Row
 from designs.errors import InputError
 from designs.files import load_design
 from designs.fpga import device_names, load_device
@@ -15,6 +18,7 @@ from designs.units import ArraySpec
 from hwgen.accelerator import Accelerator
 from sim.resources import check_device, dsp_blocks, fits, ram_blocks
 from sim.rtl_storage import rams, registers
+from sim.surroundings import around_unit, saved_in_place, selector_luts
 from sim.units import UNIT_COSTS, dense, lut
 from sim.units.parts import MULTIPLIERS
 
@@ -240,3 +244,64 @@ def test_an_array_has_both_sizes_of_a_second_shape_or_neither() -> None:
 def test_wrong_device() -> None:
     with pytest.raises(InputError, match=r"silicon\.device.*u280"):
         fits(_on("u250"))
+
+
+_ROWS = [Row(**row) for row in json.loads(RESULTS.read_text(encoding="utf-8"))]
+
+
+@pytest.mark.parametrize("row", _ROWS, ids=lambda row: row.design)
+def test_whole_accelerators_are_within_the_bound(row: Row) -> None:
+    """Committed syntheses, and the model as it is now."""
+    now = accelerator_area.estimate(accelerator_area.designs()[row.design])
+    assert now == row.estimate
+    for resource, bound in BOUNDS.items():
+        assert row.estimate[resource] == pytest.approx(row.synthesis[resource], rel=bound)
+
+
+def test_enough_accelerators_gave_no_figure() -> None:
+    names = {row.design for row in _ROWS}
+    assert names == set(accelerator_area.designs())
+    others = names - set(FIGURES_FROM)
+    assert set(AFTERWARDS) <= others
+    assert len(AFTERWARDS) >= 3
+
+
+def test_around_the_unit_by_hand() -> None:
+    """dense-int8-tiny: sums of 16 lanes of 38 bits, a tile of eight lines of 128 bits."""
+    parts = {part.name: part for part in around_unit(_TINY, load_device("u280"))}
+    assert parts["sums"].luts == 16 * 38
+    assert parts["output buffer"].luts == 128 * 3
+    assert parts["scale buffer"].luts == 64
+    assert parts["weight buffer"].luts == 4
+    assert parts["output memory"].luts == 8 * 8 * 10  # eight of 128 bits, 14 in eight tables
+    assert parts["output memory"].memory
+    assert parts["loads in flight"].luts == 8 * 3  # 51 bits less 14 of the line's 24
+    assert parts["load queue"].luts == 8 * 5
+    assert parts["compute queue"].luts == 8 * 15
+    assert parts["store queue"].luts == 8 * 6
+    assert parts["passes"].luts == 8 * 2
+    assert saved_in_place(_TINY) == 16 * 38
+    assert [selector_luts(ways) for ways in (1, 2, 4, 8, 16)] == [0, 1, 1, 3, 5]
+
+
+def test_every_wider_thing_around_the_unit_costs_more() -> None:
+    device = load_device("u280")
+
+    def around(design: Design) -> float:
+        return sum(part.luts for part in around_unit(design, device))
+
+    here = around(_TINY)
+    for more in (
+        replace(_TINY, unit=replace(_TINY.unit, lanes_m=4)),
+        replace(_TINY, control=replace(_TINY.control, queue_depth=64)),
+        _design({}, {"channels": 2, "data_bytes": 8, "bandwidth_bytes_per_second": 800_000_000}),
+    ):
+        assert around(more) > here
+    both, one = _LUT, _lut(activations=("fp16",))
+    assert around(both) > around(one)
+
+
+def test_packing_of_products_needs_products() -> None:
+    packing = "packing of INT8 products"
+    assert packing in fits(_on("u280")).not_modelled
+    assert packing not in fits(replace(_LUT, silicon=Silicon(device="u280"))).not_modelled
