@@ -129,7 +129,7 @@ def measure(liberty: Path) -> Study:
         yosys=report.tool,
         chain=tuple(chain),
         table_k=tuple(
-            TableK(item.activations, item.k, item.cell) for item in optima if item.weight_bits == 2
+            TableK(item.activations, item.weight_bits, item.k, item.cell) for item in optima
         ),
         weight_bits=weight_bits,
         shapes=tuple(

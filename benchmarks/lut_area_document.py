@@ -86,7 +86,7 @@ def _optimum(study: Study) -> str:
         "## Activations of a table\n\n"
         "Cell area divided by K, um2: the least is the densest. Published (figure 11): 4 for\n"
         "integers, 5 for floating point with 4 near, the table shared by many cells. How many\n"
-        "planes is not stated; docs/fidelity.md takes two, as in Table 2. A cell that pays for\n"
+        "planes is not stated; docs/fidelity.md gates one and shows all. A cell that pays for\n"
         "the registers of its own table wants fewer activations: the optimum rests on sharing.\n\n"
         + markdown_table(("activations", "planes", "table", *ks, "densest"), rows, (0, 2))
     )

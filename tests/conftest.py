@@ -1,6 +1,9 @@
 """Fixtures of several test files."""
 
+from pathlib import Path
+
 import pytest
+from tiny_liberty import AREAS, liberty_text
 
 from silicast.cli import main
 
@@ -17,3 +20,11 @@ def call(capsys, tmp_path, monkeypatch):
         return end.value.code, captured.out, captured.err
 
     return run
+
+
+@pytest.fixture
+def liberty(tmp_path: Path) -> Path:
+    """A standard cell library of five cells."""
+    path = tmp_path / "small.lib"
+    path.write_text(liberty_text(AREAS))
+    return path

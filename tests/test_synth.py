@@ -27,13 +27,6 @@ from hwgen.synth import (
 pytest.importorskip("pyosys", reason="the extra synth is not installed")
 
 
-@pytest.fixture
-def liberty(tmp_path: Path) -> Path:
-    path = tmp_path / "small.lib"
-    path.write_text(liberty_text(AREAS))
-    return path
-
-
 @pytest.fixture(autouse=True)
 def _own_cache(tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setenv("SILICAST_CACHE", str(tmp_path / "cache"))

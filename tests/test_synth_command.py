@@ -4,18 +4,10 @@ import json
 from pathlib import Path
 
 import pytest
-from tiny_liberty import AREAS, liberty_text
 
 pytest.importorskip("pyosys", reason="the extra synth is not installed")
 
 _SMALL = "dense:lanes_m=1,lanes_n=1,lanes_k=2,weight_bits=[8],max_k=64"
-
-
-@pytest.fixture
-def liberty(tmp_path: Path) -> Path:
-    path = tmp_path / "small.lib"
-    path.write_text(liberty_text(AREAS))
-    return path
 
 
 @pytest.fixture(autouse=True)

@@ -243,9 +243,11 @@ def _lut(lut: LutComparison) -> str:
         (
             "## Look-up hardware",
             "LUT Tensor Core (Mo et al., ISCA'25), FIGLUT (HPCA'25), UNPU (JSSC'19), T-MAC "
-            "(EuroSys'25), bipolar-INT (ASP-DAC'25), AxCore (MICRO'25), BitNet.cpp. Gates of "
-            "what is synthesised or simulated were set before it was; those of arithmetic allow "
-            f"for printed digits and clock rates. {count}. Where ours is from: {methods}.{study}",
+            "(EuroSys'25), bipolar-INT (ASP-DAC'25), AxCore (MICRO'25), BitNet.cpp. The widths of "
+            "gates on what is synthesised or simulated were set before it was; those of arithmetic "
+            "allow for printed digits and clock rates. Where a publication leaves a choice open, "
+            f"the note of a row says which one is gated. {count}. Where ours is from: {methods}."
+            f"{study}",
             _table(columns, "lllrrrllll", [_gated(row) for row in lut.gated]),
             "\n".join(notes),
             "### Without a figure of ours",
