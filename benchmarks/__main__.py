@@ -5,10 +5,27 @@ import platform
 import sys
 from pathlib import Path
 
-from benchmarks import dram_patterns, llm_simulation, rtl_speed, weight_bits, whole_model
+from benchmarks import (
+    dram_patterns,
+    llm_simulation,
+    perplexity,
+    quantisation,
+    rtl_speed,
+    weight_bits,
+    whole_model,
+)
 
 DOCUMENT = Path(__file__).parent.parent / "docs" / "benchmarks.md"
 
+_TABLES = (
+    rtl_speed,
+    quantisation,
+    weight_bits,
+    llm_simulation,
+    whole_model,
+    dram_patterns,
+    perplexity,
+)
 _INTRODUCTION = """# Benchmarks
 
 Written by `make bench`. Times are wall-clock seconds of one run on {machine}; they are a record,
@@ -31,7 +48,7 @@ def _machine() -> str:
 def main() -> None:
     """All tables, in order."""
     parts = [_INTRODUCTION.format(machine=_machine())]
-    for module in (rtl_speed, weight_bits, llm_simulation, whole_model, dram_patterns):
+    for module in _TABLES:
         print(f"running {module.__name__}", file=sys.stderr)
         parts.append(module.table())
     DOCUMENT.write_text("\n".join(parts), encoding="utf-8")

@@ -17,6 +17,7 @@ from designs.errors import InputError
 from designs.memory_timing import check_channel
 from designs.parts import Cores, Flash, Formats, Silicon, Sram, Vector
 from designs.units import UnitSpec
+from designs.units.array import PublishedArray
 from designs.units.base import ACTIVATION_BYTES
 
 __all__ = [
@@ -32,6 +33,7 @@ INSTRUCTION_BYTES = 32
 """Bytes of one instruction; the layout is in mapping/isa.py."""
 
 _MOST_BANKS = 1024
+_LEAST_BUFFER, _LARGEST_BUFFER = 16, 1 << 30
 _AXI_BOUNDARY = 4096
 """AXI4 bursts must not cross a 4 KB boundary (IHI 0022, section A3.4.1)."""
 
@@ -78,7 +80,8 @@ class Buffers:
 
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
-            power_of_two(f"buffers.{field.name}", getattr(self, field.name), 16, 1 << 30)
+            size = getattr(self, field.name)
+            power_of_two(f"buffers.{field.name}", size, _LEAST_BUFFER, _LARGEST_BUFFER)
 
 
 @dataclass(frozen=True)
@@ -178,6 +181,8 @@ class Design:
     vector, silicon, sram, cores, flash, formats
         Parts that are simulated only; see `designs.parts`. Without a ``[vector]`` table the
         operators that need one are left to the host, and reported as not modelled.
+    array : PublishedArray, optional
+        What a publication's model sees in the place of a unit with RTL; see `as_published`.
 
     Raises
     ------
@@ -198,6 +203,7 @@ class Design:
     cores: Cores = dataclasses.field(default_factory=Cores)
     flash: Flash | None = None
     formats: Formats = dataclasses.field(default_factory=Formats)
+    array: PublishedArray | None = None
 
     def __post_init__(self) -> None:
         if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", self.name):
@@ -213,6 +219,9 @@ class Design:
                 f"at most data_bytes * clock.frequency_hz = {per_second}",
             )
         if self.unit.simulated_only:
+            if self.array is not None:
+                allowed = f"no [array] table beside unit.kind = {self.unit.kind!r}: it is one"
+                raise InputError("design", "array", self.array.pe, allowed)
             return
         self._check_rtl()
 
@@ -265,6 +274,21 @@ class Design:
                     found,
                     f"at least {least} bytes, so that one tile fits",
                 )
+
+    def as_published(self) -> "Design":
+        """The design with the array of its ``[array]`` table as unit; itself without one.
+
+        That array has no buffers for scales, outputs and partial sums: they are as small as a file
+        takes them.
+        """
+        if self.array is None:
+            return self
+        buffers = Buffers(
+            self.array.activation_bytes or self.buffers.activation_bytes,
+            self.array.weight_bytes or self.buffers.weight_bytes,
+            *[_LEAST_BUFFER] * 3,
+        )
+        return dataclasses.replace(self, unit=self.array.unit, buffers=buffers, array=None)
 
     @property
     def activations(self) -> str:
@@ -341,12 +365,13 @@ class Design:
 
     @property
     def digest(self) -> str:
-        """SHA-256 of what makes the hardware, as sorted JSON: all but description and formats.
+        """SHA-256 of what makes the hardware, as sorted JSON.
 
-        Number formats are what a program chooses; comments of the file change nothing either.
+        That is all but the description, the formats, which a program chooses, and what a
+        publication sees in it.
         """
         fields = dataclasses.asdict(self)
-        fields.pop("description")
-        fields.pop("formats")
+        for name in ("description", "formats", "array"):
+            fields.pop(name)
         fields["unit"]["kind"] = self.unit.kind
         return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()

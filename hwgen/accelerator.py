@@ -171,11 +171,13 @@ class Accelerator(wiring.Component):
         step = compute.control.payload
         connect(m, compute.control, unit.control)
         m.d.comb += [
-            unit.activations.valid.eq(compute.control.valid & (step.word == 0)),
+            unit.activations.valid.eq(compute.control.valid & (step.beat == 0)),
             unit.activations.payload.eq(tokens_word),
-            unit.weights.valid.eq(compute.control.valid),
+            unit.weights.valid.eq(compute.control.valid & compute.weight_word),
             unit.weights.payload.eq(word),
-            unit.scales.valid.eq(compute.control.valid & step.group_last & step.scaled),
+            unit.scales.valid.eq(
+                compute.control.valid & ((step.group_last & step.scaled) | step.identify)
+            ),
             unit.scales.payload.eq(scales.read_data),
         ]
 

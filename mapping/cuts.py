@@ -72,7 +72,8 @@ class WeightTiling:
     steps : int
         Steps of the whole of K, padded to ``lanes_k``, of all planes with a scale of their own.
     unit_steps : int
-        Steps K may be cut at: a scale group with all its planes, or 1.
+        Steps K may be cut at: a scale group with all its planes; without groups the steps that
+        share words, or 1.
     columns : Split
         Feature tiles over slots (each slot, or each row of chunk slots).
     chunks : Split

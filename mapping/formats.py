@@ -12,7 +12,15 @@ feature; a format whose group is the whole of K needs only the second one. Famil
 - ``bcq``: binary-coded weights, planes of -1 and +1 with a scale each (Xu et al., ICLR'18, arXiv
   1802.00150). ``asym`` adds the offset of FIGLUT (HPCA'25, arXiv 2503.06862) as one more plane
   whose bits are all equal: its scale is the offset's magnitude.
-- ``fp``, ``ant``, ``olive``, ``bitmod``: simulated only.
+- ``minifloat``: floating codes: FP4 (E2M1) and FP3, ``mxfp4`` and ``mxfp3`` (groups of 32 with
+  power-of-two scales; OCP Microscaling Formats 1.0), ``nvfp4`` (groups of 16 with E4M3 scales;
+  arXiv 2509.25149, appendix B).
+- ``flint``: four bits of ANT (MICRO'22), whose largest magnitude is 8 instead of 6.
+- ``bitmod``: FP4 and FP3 in which the code of -0 is a special value, chosen per group (BitMoD,
+  HPCA'25, arXiv 2411.11745, section III). ``er`` and ``ea`` have only those inside the range of the
+  other codes (extra resolution), or outside (extra asymmetry).
+- ``ant``: with a group, int4 or flint4 by group: made and measured, run by no unit.
+- ``fp``, ``ant`` and ``olive`` with a mean width: simulated only.
 """
 
 import re
@@ -20,6 +28,7 @@ from dataclasses import dataclass
 from math import ceil
 
 from designs.errors import InputError
+from mapping.code_books import encode_special, magnitudes
 
 __all__ = ["WeightFormat", "list_formats", "parse_format", "storage_bits"]
 
@@ -28,20 +37,34 @@ _INT = re.compile(rf"int([2-8])(_asym)?{_GROUP}")
 _BIPOLAR = re.compile(rf"(?:int(1)|bipolar([2-7])){_GROUP}")
 _TERNARY = re.compile(rf"ternary{_GROUP}")
 _BCQ = re.compile(r"bcq([1-4])(_asym)?_g([1-9][0-9]{0,8})")
+_FLOAT = re.compile(rf"(fp[34]|flint4){_GROUP}")
+_BITMOD = re.compile(
+    rf"(?:bitmod_fp([34])|fp([34])_(e[ra])){_GROUP}(?:_sv([0-9.]{{1,4}})_([0-9.]{{1,4}}))?"
+)
+_BLOCK_SCALED = {
+    "mxfp4": (4, 32, "exponent"),
+    "mxfp3": (3, 32, "exponent"),
+    "nvfp4": (4, 16, "e4m3"),
+}
+_ANT = re.compile(r"ant4_g([1-9][0-9]{0,8})")
 _MIXED = re.compile(r"(ant|olive)([2-8](?:\.[0-9]{1,4})?)")
-_BITMOD = re.compile(rf"bitmod_fp([34]){_GROUP}")
 _ALLOWED = (
-    "int8 ... int1, ternary, bipolar7 ... bipolar2, with a scale group of up to 999999999 elements "
-    "as int4_gG, int7_asym ... int2_asym[_gG], bcq4[_asym]_gG ... bcq1[_asym]_gG; simulated only: "
-    "fp16, ant5.25, olive4, bitmod_fp4_gG, bitmod_fp3_gG"
+    "int8 ... int1, ternary, bipolar7 ... bipolar2, fp4, fp3, flint4, with a scale group of up to "
+    "999999999 elements as int4_gG, int8_asym ... int2_asym[_gG], bcq4[_asym]_gG ... "
+    "bcq1[_asym]_gG, bitmod_fp4_gG[_svA_B], bitmod_fp3_gG[_svA_B], fp4_er_gG, "
+    "fp4_ea_gG, fp3_er_gG, fp3_ea_gG, mxfp4, mxfp3, nvfp4, ant4_gG; simulated only: fp16, "
+    "ant5.25, olive4"
 )
 _SCALE_BITS = 8
-_EXECUTABLE = ("int", "bipolar", "ternary", "bcq")
-_CHANNEL_SCALE_BITS = {"bitmod": 32, "ant": 16, "olive": 16, "fp": 0} | dict.fromkeys(
-    _EXECUTABLE, 32
+_EXECUTABLE = ("int", "bipolar", "ternary", "bcq", "minifloat", "flint", "bitmod")
+_CHANNEL_SCALE_BITS = {"ant": 16, "olive": 16, "fp": 0}  # simulated only; all others have float32
+_CODE_TYPES = {"bipolar": "bipolar", "bcq": "bipolar", "flint": "flint"} | dict.fromkeys(
+    ("minifloat", "bitmod"), "float"
 )
 _BITMOD_GROUP = 128
 _SPECIAL_VALUE_BITS = 2  # one of four special values a group (HPCA'25, section III)
+_RESOLUTION = {4: 5.0, 3: 3.0}  # inside the range of the other codes (HPCA'25, table IV)
+_ASYMMETRY = {4: 8.0, 3: 6.0}  # outside
 
 
 @dataclass(frozen=True)
@@ -59,17 +82,24 @@ class WeightFormat:
     asymmetric : bool
         Codes are 0 .. 2^bits - 1 around a zero point, else they are signed around 0.
     family : str
-        ``int``, ``bipolar``, ``ternary``, ``bcq``: quantised by `mapping.quantise` and run by units
-        with RTL. Simulated only, by the width of their codes and what is stored beside them: ``fp``
-        (FP16), ``ant`` and ``olive`` (a mix of 4- and 8-bit output features of ANT, MICRO'22, and
-        OliVe, ISCA'23, by its mean width), ``bitmod`` (HPCA'25).
+        ``int``, ``bipolar``, ``ternary``, ``bcq``, ``minifloat``, ``flint``, ``bitmod``: quantised
+        by `mapping.quantise` and run by units with RTL. ``ant`` with a group is quantised only.
+        Simulated only, by the width of their codes and what is stored beside them: ``fp`` (FP16),
+        ``ant`` and ``olive`` (a mix of 4- and 8-bit output features of ANT, MICRO'22, and OliVe,
+        ISCA'23, by its mean width).
     mixed_bits : float or None
         Mean width of a stored code where widths are mixed; None: all codes have ``bits``.
     metadata_bits : int
-        Further bits a group stores beside its scale: the special value's number of BitMoD.
+        Further bits a group stores beside its scale: the special value's number of BitMoD, the
+        choice between int4 and flint4 of ANT.
     planes : int
         Codes a weight has, each with a group scale of its own: planes of binary-coded weights, the
         plane of the offset included. 1 for all other formats.
+    special_values : tuple of int
+        Values, in halves, one of which each group has in the place of -0; at most four.
+    scale_kind : str
+        What group scales may be: ``integer``: 1 to 255; ``exponent``: powers of two; ``e4m3``: four
+        significant bits, as those of an FP8 E4M3 number are.
     """
 
     name: str
@@ -80,6 +110,8 @@ class WeightFormat:
     mixed_bits: float | None = None
     metadata_bits: int = 0
     planes: int = 1
+    special_values: tuple[int, ...] = ()
+    scale_kind: str = "integer"
 
     @property
     def mean_bits(self) -> float:
@@ -97,9 +129,24 @@ class WeightFormat:
         return self.family in ("bipolar", "bcq")
 
     @property
+    def code_type(self) -> str:
+        """What its codes are to the hardware: one of `designs.units.base.CODE_TYPES`."""
+        return _CODE_TYPES.get(self.family, "twos_complement")
+
+    @property
+    def floating(self) -> bool:
+        """Whether codes are a sign and a magnitude out of a code book (`mapping.code_books`)."""
+        return self.code_type in ("float", "flint")
+
+    @property
     def executable(self) -> bool:
-        """Whether units with RTL can run it: codes that `mapping.quantise` makes."""
+        """Whether units with RTL can run it: codes and scales that they know."""
         return self.family in _EXECUTABLE
+
+    @property
+    def quantisable(self) -> bool:
+        """Whether `mapping.quantise` makes it."""
+        return self.executable or (self.family == "ant" and self.group is not None)
 
     @property
     def offset(self) -> bool:
@@ -109,23 +156,33 @@ class WeightFormat:
     @property
     def lowest(self) -> int:
         """Smallest code the quantiser produces."""
-        return 0 if self.asymmetric else -self.highest
+        if self.asymmetric:
+            return -128 if self.bits == 8 else 0
+        return -self.highest
 
     @property
     def highest(self) -> int:
-        """Largest code the quantiser produces."""
-        if self.asymmetric or self.bipolar:
+        """Largest code the quantiser produces, special values left out."""
+        if self.floating:
+            return magnitudes(self.code_type, self.bits)[-1]
+        if self.bipolar or (self.asymmetric and self.bits < 8):
             return (1 << self.bits) - 1
         return (1 << (self.bits - 1)) - 1
 
     @property
     def code_values(self) -> tuple[int, ...]:
-        """Every code the format can store, ascending, the most negative two's complement too."""
+        """Every value a code can have, ascending, the most negative two's complement one too.
+
+        Floating codes: in halves, without special values.
+        """
         if self.bipolar:
             return tuple(range(self.lowest, self.highest + 1, 2))
+        if self.floating:
+            positive = magnitudes(self.code_type, self.bits)
+            return (*(-value for value in positive[:0:-1]), *positive)
         if self.family == "ternary":
             return (-1, 0, 1)
-        low = 0 if self.asymmetric else -(1 << (self.bits - 1))
+        low = self.lowest if self.asymmetric else -(1 << (self.bits - 1))
         return tuple(range(low, low + (1 << self.bits)))
 
     def groups(self, k: int) -> int:
@@ -149,10 +206,11 @@ def parse_format(name: str) -> WeightFormat:
     Parameters
     ----------
     name : str
-        ``int8``, ``int4``, ``int4_g128``, ``int4_asym_g128``, ...; widths 2 to 8 (asymmetric
-        codes 2 to 7, because a code must fit 8 bits signed), any group >= 1. ``int1`` and
-        ``bipolar2`` to ``bipolar7`` (odd codes), ``ternary``, all with ``_gG`` or without;
-        ``bcq1_gG`` to ``bcq4_gG``, also ``bcq3_asym_gG``.
+        ``int8``, ``int4``, ``int4_g128``, ``int4_asym_g128``, ...; widths 2 to 8, any group >= 1.
+        ``int1`` and ``bipolar2`` to ``bipolar7`` (odd codes), ``ternary``, ``fp4``, ``fp3``,
+        ``flint4``, all with ``_gG`` or without; ``bcq1_gG`` to ``bcq4_gG``, also ``bcq3_asym_gG``.
+        ``bitmod_fp4``, ``bitmod_fp3``, ``fp4_er``, ``fp4_ea``, ... have groups of 128 unless named,
+        and other special values as ``bitmod_fp3_g128_sv5_6``: +-5 and +-6.
 
     Raises
     ------
@@ -169,10 +227,7 @@ def parse_format(name: str) -> WeightFormat:
     if not isinstance(name, str):
         raise InputError("weight format", "", name, _ALLOWED)
     if match := _INT.fullmatch(name):
-        bits, asymmetric = int(match[1]), match[2] is not None
-        if asymmetric and bits == 8:
-            raise InputError("weight format", "", name, _ALLOWED)
-        return WeightFormat(name, bits, _size(match[3]), asymmetric)
+        return WeightFormat(name, int(match[1]), _size(match[3]), match[2] is not None)
     if match := _BIPOLAR.fullmatch(name):
         return WeightFormat(name, int(match[1] or match[2]), _size(match[3]), False, "bipolar")
     if match := _TERNARY.fullmatch(name):
@@ -180,11 +235,45 @@ def parse_format(name: str) -> WeightFormat:
     if match := _BCQ.fullmatch(name):
         planes = int(match[1]) + (match[2] is not None)
         return WeightFormat(name, 1, _size(match[3]), False, "bcq", planes=planes)
+    if match := _FLOAT.fullmatch(name):
+        family = "flint" if match[1] == "flint4" else "minifloat"
+        return WeightFormat(name, int(match[1][-1]), _size(match[2]), False, family)
+    if name in _BLOCK_SCALED:
+        bits, group, kind = _BLOCK_SCALED[name]
+        return WeightFormat(name, bits, group, False, "minifloat", scale_kind=kind)
+    if match := _BITMOD.fullmatch(name):
+        return _with_special_values(name, match)
+    if match := _ANT.fullmatch(name):
+        return WeightFormat(name, 4, _size(match[1]), False, "ant", metadata_bits=1)
     return _simulated(name)
 
 
 def _size(digits: str | None) -> int | None:
     return int(digits) if digits else None
+
+
+def _with_special_values(name: str, match: re.Match[str]) -> WeightFormat:
+    """BitMoD's formats; a name without a group is completed."""
+    bits, kind = int(match[1] or match[2]), match[3]
+    group = _size(match[4]) or _BITMOD_GROUP
+    pairs = {"er": (_RESOLUTION[bits],), "ea": (_ASYMMETRY[bits],)}
+    sizes = pairs.get(kind, (_RESOLUTION[bits], _ASYMMETRY[bits]))
+    full = f"fp{bits}_{kind}_g{group}" if kind else f"bitmod_fp{bits}_g{group}"
+    if match[5]:
+        try:
+            sizes = float(match[5]), float(match[6])
+        except ValueError:
+            raise InputError("weight format", "", name, _ALLOWED) from None
+        full += f"_sv{sizes[0]:g}_{sizes[1]:g}"
+        if kind or any(size * 2 % 1 for size in sizes) or 0 in sizes or sizes[0] == sizes[1]:
+            allowed = "bitmod_fp4_gG_svA_B with two magnitudes in halves, e.g. _sv5_8"
+            raise InputError("weight format", "", name, allowed)
+    values = tuple(int(sign * 2 * size) for size in sizes for sign in (1, -1))
+    for value in values:
+        encode_special(value)  # raises when two terms do not make it
+    return WeightFormat(
+        full, bits, group, False, "bitmod", None, _SPECIAL_VALUE_BITS, special_values=values
+    )
 
 
 def _simulated(name: str) -> WeightFormat:
@@ -195,10 +284,6 @@ def _simulated(name: str) -> WeightFormat:
         mean = float(mixed[2])
         if mean <= 8:
             return WeightFormat(mixed[0], ceil(mean), None, False, mixed[1], mean)
-    if bitmod := _BITMOD.fullmatch(name):
-        bits, group = int(bitmod[1]), _size(bitmod[2]) or _BITMOD_GROUP
-        full = f"bitmod_fp{bits}_g{group}"
-        return WeightFormat(full, bits, group, False, "bitmod", None, _SPECIAL_VALUE_BITS)
     raise InputError("weight format", "", name, _ALLOWED)
 
 
@@ -209,7 +294,10 @@ def list_formats() -> tuple[WeightFormat, ...]:
     names += [f"int{bits}_asym_g128" for bits in (4, 3, 2)]
     names += ["ternary_g64", "ternary_g128", "bipolar4", "bipolar4_g128", "bipolar2_g128"]
     names += [f"bcq{planes}_g128" for planes in (4, 3, 2)] + ["bcq3_asym_g128"]
-    names += ["int6_g128", "fp16", "ant5", "olive4", "bitmod_fp4_g128", "bitmod_fp3_g128"]
+    names += [f"int{bits}_g128" for bits in (6, 5)] + [f"int{bits}_asym_g128" for bits in (8, 6, 5)]
+    names += ["bitmod_fp4_g128", "bitmod_fp3_g128", "fp4_g128", "fp3_g128", "flint4_g128"]
+    names += [f"fp{bits}_{kind}_g128" for bits in (4, 3) for kind in ("er", "ea")]
+    names += ["mxfp4", "mxfp3", "nvfp4", "ant4_g128", "fp16", "ant5", "olive4"]
     return tuple(parse_format(name) for name in names)
 
 
@@ -229,4 +317,5 @@ def storage_bits(fmt: WeightFormat, n: int, k: int) -> int:
     scales = _SCALE_BITS * fmt.scaled * fmt.planes
     per_group = scales + fmt.bits * fmt.asymmetric + fmt.metadata_bits
     codes = ceil(k * fmt.mean_bits)
-    return n * (codes + groups * per_group + _CHANNEL_SCALE_BITS[fmt.family])
+    channel = 32 if fmt.quantisable else _CHANNEL_SCALE_BITS[fmt.family]
+    return n * (codes + groups * per_group + channel)

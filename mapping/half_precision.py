@@ -30,7 +30,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from designs.errors import InputError
-from designs.units.lut import GUARD_BITS
+from designs.units.base import GUARD_BITS
 from mapping.formats import WeightFormat
 from mapping.quantise import QuantisedWeights, expand_activations
 
@@ -247,7 +247,8 @@ def half_sums(
     activations : float16 (M, K)
         Finite values.
     weights : QuantisedWeights
-        Codes and scales of an executable format without zero points.
+        Codes and scales. A factor is the code minus its group's zero point, if there is one; no
+        unit has zero points beside FP16 activations, their error is what is computed here.
     block : int
         Values aligned together: lanes_k of the unit.
 
@@ -259,19 +260,22 @@ def half_sums(
     Raises
     ------
     InputError
-        A value is not finite, K of both does not agree, a scale group is not whole blocks, the
-        format has zero points, or a sum might not fit 64 bits.
+        A value is not finite, K of both does not agree, a scale group is not whole blocks, or a
+        sum might not fit 64 bits.
     """
     fmt = weights.fmt
     if activations.shape[-1] != weights.k:
         raise InputError("activations", "K", activations.shape[-1], f"{weights.k}, of the weights")
-    if weights.zeros is not None:
-        raise InputError("half_sums", "weights", fmt.name, "a format without zero points")
     if fmt.group is not None and fmt.group % block:
         allowed = f"groups that are a multiple of the block, {block}"
         raise InputError("half_sums", "weights", fmt.name, allowed)
     aligned = expand_activations(align(activations, block), fmt)
-    return group_sums(aligned, weights.codes, weights.scales, fmt.groups(weights.k) * fmt.planes)
+    groups = fmt.groups(weights.k) * fmt.planes
+    factors: NDArray[np.integer] = weights.codes
+    if weights.zeros is not None:  # up to 255 in magnitude
+        zeros = weights.zeros.astype(np.int16)[:, :, None]
+        factors = (weights.codes.reshape(weights.n, groups, -1) - zeros).reshape(weights.n, -1)
+    return group_sums(aligned, factors, weights.scales, groups)
 
 
 def group_sums(

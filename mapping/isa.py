@@ -9,6 +9,8 @@ access-execute; Moreau et al., "VTA", IEEE Micro 2019, section 2.3, names the sa
 from dataclasses import dataclass
 from enum import IntEnum
 
+from designs.units.base import SPECIAL_VALUES
+
 __all__ = [
     "FORMS",
     "HEADER",
@@ -111,7 +113,8 @@ FORMS: dict[Opcode, Form] = {
             "one pass of k_steps steps. Weights are read from weight_word on, one packed step "
             "after the other (n outer, k inner, repeated for every token tile); activations "
             "from activation_step + m * activation_stride + k; scales from scale_word + "
-            "n * (k_steps / group_steps) + group. With planes above 1 (binary-coded weights, a "
+            "n * (k_steps / group_steps) + group (with special values a quarter more, rounded up). "
+            "With planes above 1 (binary-coded weights, a "
             "scale a plane) so many groups of weights that follow each other read the same "
             "group of activations, k_steps / planes steps in all. Tile n * m_tiles + m of sums "
             "goes to the output buffer (emit) or to the partial-sum memory, after adding the "
@@ -119,23 +122,24 @@ FORMS: dict[Opcode, Form] = {
             "has been read, tokens downstream when the last tile has been written. One pass is "
             "the tile instruction that LUT Tensor Core (arXiv 2408.06003, section 3.3) calls "
             "lmma.{M}{N}{K}.{A}{W}{accumulator}{output}: M, N and the accumulator are the unit's, "
-            "K is k_steps / planes * lanes_k, A is half, W is weight_bits and bipolar, the output "
-            "is emit's integer of 4 or 8 bytes; the listing shows it in that form.",
+            "K is k_steps / planes * lanes_k, A is half, W is code_type and weight_bits, the "
+            "output is emit's integer of 4 or 8 bytes; the listing shows it in that form.",
             (
                 Field("weight_bits", 4, "width of a packed weight code, one the unit has"),
                 Field("scaled", 1, "multiply group sums by their unsigned 8-bit scale, else by 1"),
                 Field("accumulate", 1, "add the partial sums kept by an earlier instruction"),
                 Field("emit", 1, "write sums to the output buffer, else keep them as partial sums"),
                 Field(
-                    "bipolar",
-                    1,
-                    "codes are odd values around 0 of at most 7 bits, else two's complement",
+                    "code_type",
+                    2,
+                    "codes are 0 two's complement, 1 odd values around 0 of at most 7 bits, 2 FP4 "
+                    "or FP3 by their width, 3 flint4; both a sign and a magnitude in halves",
                 ),
                 Field(
                     "weight_word",
                     24,
                     "first word of the weight buffer: a step of 8-bit codes, or one plane of a "
-                    "step where the unit reads bit planes",
+                    "step where the unit reads bit planes, or two bits of each code of a step",
                 ),
                 Field("activation_step", 24, "first step of activations in their buffer"),
                 Field("activation_stride", 24, "steps between two token tiles"),
@@ -152,6 +156,21 @@ FORMS: dict[Opcode, Form] = {
                     4,
                     "times a group's activations are read, at least 1; divides the groups of a "
                     "pass",
+                ),
+                Field(
+                    "special",
+                    1,
+                    "the code of -0 is its group's special value: before the scales of every four "
+                    "groups lies a word of numbers, byte n of feature n, two bits a group",
+                ),
+                *(
+                    Field(
+                        f"special_{index}",
+                        8,
+                        f"special value {index} in halves, two terms: +-2^(bits 2..1 + 1) and "
+                        "+-2^(bits 6..5); bits 0 and 4 say whether there is one, 3 and 7 are signs",
+                    )
+                    for index in range(SPECIAL_VALUES)
                 ),
             ),
         ),

@@ -10,6 +10,9 @@ from numpy.typing import NDArray
 
 from designs.errors import InputError
 from designs.spec import Design
+from designs.units.base import IDENTIFIED_GROUPS
+from mapping.code_books import encode_values
+from mapping.digits import pack_digits
 from mapping.half_precision import check_finite
 from mapping.planes import pack_planes
 from mapping.quantise import QuantisedWeights
@@ -55,7 +58,10 @@ def scale_slot_lines(design: Design, tiling: Tiling | WeightTiling) -> NDArray[n
     """Memory lines of every scale slot, int64 (columns, chunks); zeros when unscaled."""
     weights = _of_weights(tiling)
     word = weights.fmt.planes * design.unit.scale_word_bytes if weights.fmt.scaled else 0
-    size = np.outer(_sizes(weights.columns), _sizes(weights.chunks)) * word
+    groups = _sizes(weights.chunks)
+    if weights.fmt.special_values:
+        groups = np.array([design.unit.scale_words(int(count), True) for count in groups])
+    size = np.outer(_sizes(weights.columns), groups) * word
     return -(-size // design.line_bytes)
 
 
@@ -150,7 +156,8 @@ def pack_weights(
 ) -> NDArray[np.uint8]:
     """Weight codes as memory lines: slot after slot, each step [lanes_n][lanes_k] packed.
 
-    A unit whose weight word is a bit plane gets the codes plane by plane (`mapping.planes`).
+    A unit whose weight word is a bit plane gets the codes plane by plane (`mapping.planes`), one
+    whose word is two of them two bits of each code at a time (`mapping.digits`).
 
     Parameters
     ----------
@@ -203,15 +210,23 @@ def pack_weights(
 
 def _packed(cut: WeightTiling, codes: NDArray[np.int8]) -> NDArray[np.uint8]:
     """Codes (rows, steps, lanes_n, lanes_k) as the unit reads them, uint8 (rows, bytes)."""
+    fmt = cut.fmt
     if cut.word_bits == 1:
-        return pack_planes(codes, cut.fmt.bits, cut.fmt.bipolar)
-    return pack_codes(codes.reshape(len(codes), -1), cut.fmt.bits)
+        return pack_planes(codes, fmt.bits, fmt.bipolar)
+    if cut.word_bits == 2:
+        raw = codes.reshape(*codes.shape[:2], -1)
+        if fmt.floating:
+            return pack_digits(encode_values(raw, fmt.code_type, fmt.bits), fmt.bits)
+        return pack_digits(raw.view(np.uint8), fmt.bits)
+    return pack_codes(codes.reshape(len(codes), -1), fmt.bits)
 
 
 def pack_scales(
     design: Design, weights: QuantisedWeights, tiling: Tiling | WeightTiling
 ) -> NDArray[np.uint8]:
     """Group scales as memory lines: slot after slot, feature tile, group, [lanes_n] bytes.
+
+    Formats with special values have a word of their numbers before the scales of every four groups.
 
     Parameters and errors as ``pack_weights``; no lines when the format stores no group scale.
     """
@@ -232,14 +247,33 @@ def pack_scales(
         feature = cut.columns.start(first) * lanes_n
         scales = _rows(weights.scales, feature, count * tiles * lanes_n)
         scales = scales.reshape(count, tiles, lanes_n, -1)
+        special = None
+        if weights.special is not None:
+            special = _rows(weights.special, feature, count * tiles * lanes_n)
+            special = special.reshape(scales.shape)
         offset = 0
         for chunk in range(cut.chunks.parts):
             planes = cut.fmt.planes
             groups = slice(cut.chunks.start(chunk) * planes, cut.chunks.start(chunk + 1) * planes)
-            part = scales[:, :, :, groups].transpose(0, 1, 3, 2).reshape(count, -1)
+            part = scales[:, :, :, groups].transpose(0, 1, 3, 2)
+            if special is not None:
+                part = _identified(part, special[:, :, :, groups].transpose(0, 1, 3, 2))
+            part = part.reshape(count, -1)
             columns[:, offset : offset + part.shape[1]] = part
             offset += int(lines[first, chunk]) * design.line_bytes
     return memory
+
+
+def _identified(scales: NDArray[np.uint8], special: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Words of scales (count, tiles, groups, lanes_n), and those of numbers among them."""
+    words = []
+    for first in range(0, scales.shape[2], IDENTIFIED_GROUPS):
+        part = slice(first, first + IDENTIFIED_GROUPS)
+        word = np.zeros_like(scales[:, :, :1])
+        for place, numbers in enumerate(np.moveaxis(special[:, :, part], 2, 0)):
+            word[:, :, 0] |= numbers << np.uint8(2 * place)
+        words += [word, scales[:, :, part]]
+    return np.concatenate(words, axis=2)
 
 
 def _check_weights(weights: QuantisedWeights, cut: WeightTiling) -> None:
@@ -248,6 +282,9 @@ def _check_weights(weights: QuantisedWeights, cut: WeightTiling) -> None:
         raise InputError("weights", "shape", weights.codes.shape, str(stored))
     if weights.fmt != cut.fmt:
         raise InputError("weights", "format", weights.fmt.name, cut.fmt.name)
+    if bool(weights.fmt.special_values) != (weights.special is not None):
+        allowed = "a number a group in formats that have them, none in others"
+        raise InputError("weights", "special", weights.fmt.name, allowed)
 
 
 def _rows(matrix: NDArray, first: int, count: int, padding: int = 0) -> NDArray:

@@ -181,7 +181,8 @@ class _Replay:
         span = ((i.m_tiles - 1) * i.activation_stride + activation_steps(i)) * step
         reads.append((Buffer.ACTIVATION, i.activation_step * step, span))
         if i.scaled:
-            size = i.n_tiles * (i.k_steps // i.group_steps) * unit.scale_word_bytes
+            words = unit.scale_words(i.k_steps // i.group_steps, bool(i.special))
+            size = i.n_tiles * words * unit.scale_word_bytes
             reads.append((Buffer.SCALE, i.scale_word * unit.scale_word_bytes, size))
         for buffer, start, size in reads:
             first, last = start // line, -(-(start + size) // line)

@@ -1,19 +1,14 @@
 """From float weights and activations to codes, and the exact sums they stand for."""
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from designs.errors import InputError
-from mapping.binary_codes import (
-    fit_planes,
-    mean_magnitude,
-    nearest_odd,
-    nearest_planes,
-    two_magnitude_scale,
-)
 from mapping.formats import WeightFormat
+from mapping.group_codes import group_codes
 
 __all__ = [
     "QuantisedWeights",
@@ -25,8 +20,10 @@ __all__ = [
 ]
 
 _BLOCK_ELEMENTS = 1 << 22  # rows are taken in blocks of about 16 MB of float32
-_TINY = np.finfo(np.float32).tiny  # smallest scale: no division by a scale that underflowed
-_HIGHEST_SCALE = 255
+_CACHED_ELEMENTS = 1 << 17  # rows quantised at a time: 512 kB of float32 stay in the cache
+_FITTED_ELEMENTS = 1 << 20  # planes are fitted in many small steps: fewer, longer blocks
+_THREADS = 2
+_TINY = np.finfo(np.float32).tiny  # smallest scale of a token: no division by 0
 _ONE_THREAD = 1 << 18  # OpenBLAS runs up to so many products m*n*k on one thread, without a barrier
 
 
@@ -43,20 +40,25 @@ class QuantisedWeights:
     fmt : WeightFormat
         The number format.
     codes : int8 (N, K * planes)
-        Codes, in [fmt.lowest, fmt.highest], ordered (group, plane, k in the group).
+        Codes, in [fmt.lowest, fmt.highest], ordered (group, plane, k in the group). Floating ones
+        are values in halves, special values included.
     scales : uint8 (N, G * planes) or None
         Group scales, 1 to 255; None (all 1) when the group is the whole of K.
-    zeros : uint8 (N, G) or None
+    zeros : int8 (N, G) or None
         Zero points of asymmetric formats, in the range of the codes.
     channel_scale : float32 (N,)
         Scale of each output feature, above 0.
+    special : uint8 (N, G) or None
+        Which of the format's special values a group has, or which type of ANT
+        (`mapping.float_codes`: 0 int4, 1 flint4); None where there is no choice.
     """
 
     fmt: WeightFormat
     codes: NDArray[np.int8]
     scales: NDArray[np.uint8] | None
-    zeros: NDArray[np.uint8] | None
+    zeros: NDArray[np.int8] | None
     channel_scale: NDArray[np.float32]
+    special: NDArray[np.uint8] | None = None
 
     @property
     def n(self) -> int:
@@ -94,10 +96,16 @@ def quantise(weights: NDArray[np.floating], fmt: WeightFormat) -> QuantisedWeigh
 
     Scales of the groups come first. Integer codes: the largest magnitude of the group (asymmetric:
     its range with 0 included) over the largest code, in float32; ``int2``, ``int1``, ``bipolar``,
-    ``ternary`` and ``bcq`` have the rules of `mapping.binary_codes`. With group scales, the channel
-    scale is the largest group scale over 255 and group scales are rounded half to even to 1 .. 255
-    of it. Then every weight gets the code nearest to it at its stored scale, rounded half to even
-    and clipped. A row of zeros has channel scale 1, or the least one if codes have no 0.
+    ``ternary`` and ``bcq`` have the rules of `mapping.binary_codes`. Floating codes: the largest
+    magnitude over the largest level; special values and ANT's types are chosen at these scales
+    (`mapping.float_codes`). With group scales, the channel scale is the largest group scale over
+    255 and group scales are rounded half to even to 1 .. 255 of it; ``mxfp4``, ``mxfp3`` and
+    ``nvfp4`` have the scales of `mapping.block_scales`. Then every weight gets the code nearest to
+    it at its stored scale, and is clipped. Of two as near, integer codes are rounded half to even,
+    and so are the floating ones of the three block-scaled formats; other floating codes go to the
+    lower value. A row of zeros has channel scale 1, or the least one if codes have no 0.
+
+    Blocks of rows are done by two threads; the result does not depend on it.
 
     Parameters
     ----------
@@ -109,96 +117,63 @@ def quantise(weights: NDArray[np.floating], fmt: WeightFormat) -> QuantisedWeigh
     Raises
     ------
     InputError
-        The array is not two-dimensional, not finite, or K is not divisible by the group.
+        The array is not two-dimensional, not finite, K is not divisible by the group, or the format
+        is one that is only simulated.
     """
     if weights.ndim != 2 or 0 in weights.shape:
         raise InputError("weights", "shape", weights.shape, "(N, K) with N, K >= 1")
     n, k = weights.shape
-    if not fmt.executable:
-        allowed = "a format of integer codes, e.g. int4_g128"
+    if not fmt.quantisable:
+        allowed = "a format that weights are rounded to, e.g. int4_g128 or bitmod_fp4_g128"
         raise InputError("quantise", "weights", fmt.name, allowed)
     groups = fmt.groups(k)
-    codes = np.empty((n, k * fmt.planes), np.int8)
-    scales = np.empty((n, groups * fmt.planes), np.uint8) if fmt.scaled else None
-    zeros = np.empty((n, groups), np.uint8) if fmt.asymmetric else None
-    channel = np.empty(n, np.float32)
-    rows = max(1, _BLOCK_ELEMENTS // k)
-    for first in range(0, n, rows):
-        part = slice(first, first + rows)
+    scaled = np.empty((n, groups * fmt.planes), np.uint8) if fmt.scaled else None
+    chosen = fmt.special_values or fmt.family == "ant"
+    found = QuantisedWeights(
+        fmt,
+        np.empty((n, k * fmt.planes), np.int8),
+        scaled,
+        np.empty((n, groups), np.int8) if fmt.asymmetric else None,
+        np.empty(n, np.float32),
+        np.empty((n, groups), np.uint8) if chosen else None,
+    )
+    elements = _FITTED_ELEMENTS if fmt.family == "bcq" else _CACHED_ELEMENTS
+    rows = max(1, elements // k)
+    parts = [slice(first, first + rows) for first in range(0, n, rows)]
+    matrix_largest = _matrix_largest(weights, parts) if fmt.scale_kind == "e4m3" else 0.0
+
+    def fill(part: slice) -> None:
         block = np.asarray(weights[part], np.float32).reshape(-1, groups, k // groups)
-        low, high = block.min(axis=2), block.max(axis=2)
-        if not (np.isfinite(low).all() and np.isfinite(high).all()):
-            raise InputError("weights", "", "NaN or infinity", "finite float32 values")
-        if fmt.family == "bcq":
-            assert scales is not None  # bcq formats have a group
-            codes[part], scales[part], channel[part] = _binary_coded(block, fmt)
-            continue
-        if fmt.asymmetric:
-            low, high = np.minimum(low, 0), np.maximum(high, 0)
-            # halves first: the range of two finite floats may overflow float32
-            ideal = (high / 2 - low / 2) / np.float32(fmt.highest / 2)
-        else:
-            ideal = _ideal_scale(block, np.maximum(-low, high), fmt)
-        group_scale, channel[part], s8 = _two_level(ideal, fmt)
-        if scales is not None:
-            scales[part] = s8
-        block = block / group_scale[:, :, None]
-        if fmt.bipolar:
-            codes[part] = nearest_odd(block, fmt.highest).reshape(-1, k)
-            continue
-        if zeros is not None:
-            zero = np.clip(np.rint(-low / group_scale), 0, fmt.highest)
-            zeros[part] = zero
-            block += zero[:, :, None]
-        np.rint(block, out=block)
-        np.clip(block, fmt.lowest, fmt.highest, out=block)
-        codes[part] = block.reshape(-1, k)
-    return QuantisedWeights(fmt, codes, scales, zeros, channel)
+        _fill(found, part, block, matrix_largest)
+
+    if len(parts) == 1:
+        fill(parts[0])
+    else:
+        with ThreadPoolExecutor(_THREADS) as pool:
+            list(pool.map(fill, parts))  # raises what a block raised
+    return found
 
 
-def _ideal_scale(
-    block: NDArray[np.float32], largest: NDArray[np.float32], fmt: WeightFormat
-) -> NDArray[np.float32]:
-    """Scales of symmetric codes (rows, G) of groups (rows, G, span), before they are stored."""
-    if fmt.family == "ternary":
-        return mean_magnitude(block)
-    if fmt.bipolar and fmt.bits <= 2:
-        return two_magnitude_scale(block, 1, fmt.highest)
-    if fmt.bits == 2:
-        return two_magnitude_scale(block, 0, 1)
-    return largest / np.float32(fmt.highest)
+def _matrix_largest(weights: NDArray[np.floating], parts: list[slice]) -> float:
+    """Largest magnitude of a matrix, in float32."""
+    blocks = (np.asarray(weights[part], np.float32) for part in parts)
+    return float(max(max(block.max(), -block.min()) for block in blocks))
 
 
-def _binary_coded(block: NDArray[np.float32], fmt: WeightFormat) -> tuple:
-    """Codes, group scales and channel scale of binary-coded weights (rows, G, span)."""
-    rows, groups, span = block.shape
-    fit = fit_planes(block, fmt.planes - fmt.offset, fmt.offset)
-    ideal = fit.scales
-    if fmt.offset:
-        ideal = np.concatenate([ideal, np.abs(fit.offset)[:, :, None]], axis=2)
-    stored, channel, s8 = _two_level(ideal.reshape(rows, -1).astype(np.float32), fmt)
-    stored = stored.reshape(rows, groups, fmt.planes).astype(np.float64)
-    sign = np.where(fit.offset < 0, -1, 1).astype(np.int8)
-    offset = stored[:, :, -1] * sign if fmt.offset else np.zeros((rows, groups))
-    planes = nearest_planes(block, stored[:, :, : fmt.planes - fmt.offset], offset)
-    if fmt.offset:
-        constant = np.broadcast_to(sign[:, :, None, None], (rows, groups, 1, span))
-        planes = np.concatenate([planes, constant], axis=2)
-    return planes.reshape(rows, -1), s8, channel
-
-
-def _two_level(ideal: NDArray[np.float32], fmt: WeightFormat) -> tuple:
-    """Ideal group scales (N, G) as what is stored: scale of a group, channel scale, s8."""
-    ideal = np.where(ideal > 0, np.maximum(ideal, _TINY), 0).astype(np.float32)
-    largest = ideal.max(axis=1)
-    nothing = _TINY if fmt.bipolar else np.float32(1)  # the scale of a row of zeros
-    if not fmt.scaled:
-        channel = np.where(largest > 0, largest, nothing)
-        return channel[:, None], channel, None
-    channel = np.maximum(largest / np.float32(_HIGHEST_SCALE), _TINY)
-    channel = np.where(largest > 0, channel, nothing).astype(np.float32)
-    s8 = np.clip(np.rint(ideal / channel[:, None]), 1, _HIGHEST_SCALE).astype(np.float32)
-    return channel[:, None] * s8, channel, s8
+def _fill(
+    found: QuantisedWeights, part: slice, block: NDArray[np.float32], matrix_largest: float
+) -> None:
+    """Quantise the rows ``part``, given as groups (rows, G, span)."""
+    codes = group_codes(block, found.fmt, matrix_largest)
+    found.codes[part] = codes.codes.reshape(len(block), -1)
+    found.channel_scale[part] = codes.scales.channel
+    for whole, own in (
+        (found.scales, codes.scales.integers),
+        (found.zeros, codes.zeros),
+        (found.special, codes.chosen),
+    ):
+        if whole is not None and own is not None:
+            whole[part] = own
 
 
 def quantise_activations(

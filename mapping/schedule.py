@@ -12,6 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from designs.spec import Design
+from designs.units.base import CODE_TYPES, SPECIAL_VALUES
+from mapping.code_books import encode_special
 from mapping.instruction import Instruction, operand_names
 from mapping.isa import Buffer, Opcode
 from mapping.layout import activation_block_lines, scale_slot_lines, weight_slot_lines
@@ -117,6 +119,8 @@ class _Builder:
         self.releases: list[_Node] = []  # the multiplication that releases each slot pass
         self.stores: list[_Node] = []
         self.output_line = 0
+        registers = [*tiling.fmt.special_values, *([0] * SPECIAL_VALUES)][:SPECIAL_VALUES]
+        self.special = {f"special_{j}": encode_special(v) for j, v in enumerate(registers)}
 
     def program_order(self) -> list[_Node]:
         """All nodes; every need of a node comes before it."""
@@ -228,15 +232,18 @@ class _Builder:
         return {
             "weight_bits": weights.fmt.bits,
             "scaled": weights.fmt.scaled,
-            "bipolar": weights.fmt.bipolar,
+            "code_type": CODE_TYPES.index(weights.fmt.code_type),
             "half": self.design.activations == "fp16",
             "planes": weights.fmt.planes,
+            "special": bool(weights.fmt.special_values),
+            **self.special,
             "weight_word": first_word,
             "activation_step": activation_slot // self.design.activation_step_bytes
             + m_from * weights.activation_steps
             + weights.chunk_start(chunk) // weights.fmt.planes,
             "activation_stride": weights.activation_steps,
-            "scale_word": scale_word + n_from * (k_steps // group_steps),
+            "scale_word": scale_word
+            + n_from * unit.scale_words(k_steps // group_steps, bool(weights.fmt.special_values)),
             "k_steps": k_steps,
             "group_steps": group_steps,
         }

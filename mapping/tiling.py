@@ -11,6 +11,8 @@ from math import ceil, gcd
 
 from designs.errors import InputError
 from designs.spec import INSTRUCTION_BYTES, Design
+from designs.units import UnitSpec
+from designs.units.base import IDENTIFIED_GROUPS
 from mapping.cuts import GemmShape, Split, Tiling, WeightTiling
 from mapping.formats import WeightFormat
 from mapping.isa import FORMS, Opcode
@@ -73,14 +75,17 @@ def choose_weight_tiling(design: Design, n: int, k: int, fmt: WeightFormat) -> W
     _check_format(design, k, fmt)
     unit = design.unit
     GemmShape(1, n, k)
-    steps = ceil(k / unit.lanes_k) * fmt.planes
-    unit_steps = fmt.group // unit.lanes_k * fmt.planes if fmt.group else 1
+    grain = unit.step_grain(fmt.bits)
+    unit_steps = fmt.group // unit.lanes_k * fmt.planes if fmt.group else grain
+    # K is padded to whole words, and to the shortest pass the unit takes.
+    steps = ceil(ceil(k / unit.lanes_k) / grain) * grain * fmt.planes
+    steps = max(steps, unit.least_steps(fmt.bits))
     units = steps // unit_steps
     tiles = ceil(n / unit.lanes_n)
     whole = [(slots, 1) for slots in _WEIGHT_SLOTS]
     cut = [(slots, 0) for slots in _WEIGHT_SLOTS]
     for slots, chunks in [*whole, *cut, (_FEWEST_SLOTS, 1), (_FEWEST_SLOTS, 0)]:
-        most = _units_per_slot(design, fmt, unit_steps, slots)
+        most = _units_per_slot(design, fmt, (units, unit_steps), slots)
         if chunks == 1 and most >= units:
             largest = min(tiles, most // units)
             word_bits = unit.weight_word_bits
@@ -91,7 +96,8 @@ def choose_weight_tiling(design: Design, n: int, k: int, fmt: WeightFormat) -> W
             ]
         elif chunks == 0 and most >= 1:
             fewest = ceil(units / most)
-            counts = {min(units, fewest * factor) for factor in (1, 2, 4)} | {fewest}
+            longest = units * unit_steps // unit.least_steps(fmt.bits)
+            counts = {min(units, longest, fewest * factor) for factor in (1, 2, 4)} | {fewest}
             options = [(Split(tiles, tiles), Split(units, count)) for count in sorted(counts)]
         else:
             continue
@@ -103,27 +109,51 @@ def choose_weight_tiling(design: Design, n: int, k: int, fmt: WeightFormat) -> W
     raise _too_small(design, fmt, k, unit_steps)
 
 
+def _allowed(unit: UnitSpec) -> str:
+    """The formats a unit takes, for a refusal."""
+    bits = sorted(unit.weight_bits, reverse=True)
+    names = [f"int{width}[_gG]" for width in bits]
+    names += ["ternary[_gG]"] * (2 in bits)
+    if "bipolar" in unit.weight_types:
+        names += [f"bipolar{width}[_gG]" for width in bits if 1 < width < 8]
+        names += ["bcqQ_gG"] * (1 in bits)
+    for width in (4, 3):
+        if "float" in unit.weight_types and width in bits:
+            names += [f"bitmod_fp{width}_gG", f"fp{width}[_gG]", f"mxfp{width}"]
+    names += ["nvfp4"] * ("float" in unit.weight_types and 4 in bits)
+    names += ["flint4[_gG]"] * ("flint" in unit.weight_types and 4 in bits)
+    widest = max(unit.least_steps(width) for width in bits)
+    group = f"G a multiple of {unit.lanes_k}"
+    if widest > 1:
+        group += f" and at least {widest * unit.lanes_k}"
+    return f"{', '.join(names)} with {group}: unit {unit.kind!r} has "
+
+
 def _check_format(design: Design, k: int, fmt: WeightFormat) -> None:
     unit = design.unit
-    names = [f"int{bits}[_gG]" for bits in sorted(unit.weight_bits, reverse=True)]
-    if "bipolar" in unit.weight_types:
-        names += [f"bipolar{bits}[_gG]" for bits in unit.weight_bits if 1 < bits < 8]
-        names += ["ternary[_gG]"] * (2 in unit.weight_bits) + ["bcqQ_gG"] * (1 in unit.weight_bits)
-    widths = ", ".join(names)
-    allowed = f"{widths} with G a multiple of {unit.lanes_k}: unit {unit.kind!r} has "
-    weight_type = "bipolar" if fmt.bipolar else "twos_complement"
     if unit.simulated_only:
         raise InputError(design.name, "unit.kind", unit.kind, "a unit with RTL, e.g. dense")
+    allowed = _allowed(unit)
     if not fmt.executable:
-        raise InputError(design.name, "weights", fmt.name, allowed + "integer codes only")
-    if weight_type not in unit.weight_types:
-        raise InputError(design.name, "weights", fmt.name, allowed + "two's complement codes only")
+        raise InputError(design.name, "weights", fmt.name, allowed + "one code book at a time")
+    if fmt.code_type not in unit.weight_types:
+        known = {"twos_complement": "two's complement", "bipolar": "odd", "float": "floating"}
+        *most, last = (known.get(name, name) for name in unit.weight_types)
+        types = f"{', '.join(most)} and {last}" if most else last
+        raise InputError(design.name, "weights", fmt.name, allowed + f"{types} codes only")
     if fmt.asymmetric:
         raise InputError(design.name, "weights", fmt.name, allowed + "no zero points")
     if fmt.bits not in unit.weight_bits:
         raise InputError(design.name, "weights", fmt.name, allowed + "no other code widths")
     if fmt.group is not None and fmt.group % unit.lanes_k:
         raise InputError(design.name, "weights", fmt.name, allowed + "steps of that many elements")
+    if fmt.group is not None:
+        steps, grain = fmt.group // unit.lanes_k, unit.step_grain(fmt.bits)
+        if steps % grain or steps < unit.least_steps(fmt.bits):
+            least = unit.least_steps(fmt.bits) * unit.lanes_k
+            what = f"groups of {fmt.bits}-bit codes from {least} elements on"
+            what += f", multiples of {grain * unit.lanes_k}" * (grain > 1)
+            raise InputError(design.name, "weights", fmt.name, allowed + what)
     if (fmt.group or 1) // unit.lanes_k >= _MATMUL["group_steps"]:
         most = (_MATMUL["group_steps"] - 1) * unit.lanes_k
         raise InputError(design.name, "weights", fmt.name, f"groups of at most {most} elements")
@@ -135,6 +165,14 @@ def _check_format(design: Design, k: int, fmt: WeightFormat) -> None:
     if fmt.planes > 1 and k > most:
         raise InputError(design.name, "K", k, f"at most {most} with {fmt.planes} planes")
     fmt.groups(k)
+
+
+def _scale_bytes(design: Design, fmt: WeightFormat, units: int) -> int:
+    """Bytes of scales of so many groups of one feature tile, with all planes."""
+    if not fmt.scaled:
+        return 0
+    words = design.unit.scale_words(units, bool(fmt.special_values))
+    return words * fmt.planes * design.unit.scale_word_bytes
 
 
 def _align(size: int, grain: int) -> int:
@@ -173,15 +211,24 @@ def _slot_limits(design: Design, slots: int) -> tuple[int, int]:
     return weight // slots // grains[0] * grains[0], scale // slots // grains[1] * grains[1]
 
 
-def _units_per_slot(design: Design, fmt: WeightFormat, unit_steps: int, slots: int) -> int:
+def _units_per_slot(design: Design, fmt: WeightFormat, tile: tuple[int, int], slots: int) -> int:
     """Most units of K (scale groups, or steps), of all feature tiles together, in a slot.
 
     Also below the 16-bit counts of an instruction, which bounds steps and feature tiles alike.
+    ``tile`` has the units of a feature tile and the steps of a unit.
     """
     weight, scale = _slot_limits(design, slots)
+    units, unit_steps = tile
     most = weight // (unit_steps * design.unit.weight_step_bytes(fmt.bits))
     if fmt.scaled:
-        most = min(most, scale // (fmt.planes * design.unit.scale_word_bytes))
+        words = scale // (fmt.planes * design.unit.scale_word_bytes)
+        whole = design.unit.scale_words(units, bool(fmt.special_values))
+        if words >= whole:
+            words = words // whole * units
+        elif fmt.special_values:  # a part of one tile: a word of numbers every four groups
+            numbered = IDENTIFIED_GROUPS + 1
+            words = words // numbered * IDENTIFIED_GROUPS + max(words % numbered - 1, 0)
+        most = min(most, words)
     return min(most, (_MATMUL["k_steps"] - 1) // unit_steps)
 
 
@@ -208,7 +255,7 @@ def _weight_tiling(
     """The tiling of a candidate, with its slot sizes."""
     units = columns.largest * chunks.largest
     weight = units * steps[1] * design.unit.weight_step_bytes(fmt.bits)
-    scale = units * fmt.planes * design.unit.scale_word_bytes if fmt.scaled else 0
+    scale = columns.largest * _scale_bytes(design, fmt, chunks.largest)
     return WeightTiling(
         n=n,
         k=k,
@@ -309,7 +356,7 @@ def _too_small(design: Design, fmt: WeightFormat, k: int, unit_steps: int) -> In
     """The error for a buffer that cannot hold two slots of one unit of K."""
     step = unit_steps * design.unit.weight_step_bytes(fmt.bits)
     weight = _power_of_two(_FEWEST_SLOTS * _align(step, _weight_grain(design)))
-    words = fmt.planes * design.unit.scale_word_bytes
+    words = _scale_bytes(design, fmt, 1)
     scale = _power_of_two(_FEWEST_SLOTS * _align(words, _scale_grain(design)))
     what = f"a group of {fmt.group}" if fmt.group else "a step"
     if design.buffers.weight_bytes < weight:

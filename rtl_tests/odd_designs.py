@@ -4,12 +4,14 @@ from dataclasses import replace
 from pathlib import Path
 
 from designs.files import load_design
+from designs.parts import Formats
 from designs.spec import Design
 
 __all__ = ["ODD_DESIGNS"]
 
 _TINY = load_design("dense-int8-tiny")
 _LUT = load_design("lut-tiny")
+_BIT_SERIAL = load_design("bitmod-tiny")
 
 SHORT_ROWS = str(Path(__file__).parent / "support" / "short-rows.toml")
 """A memory whose rows, refresh intervals and queue are so short that small products meet them."""
@@ -32,6 +34,7 @@ def _design(
         dram=replace(base.dram, **dram),
         control=replace(base.control, **control),
         buffers=replace(base.buffers, **buffers),
+        formats=Formats(activation_bits=16 if unit.get("activations") == ("fp16",) else 8),
     )
 
 
@@ -174,6 +177,70 @@ ODD_DESIGNS = {
             {"output_bytes": 8192},
             megahertz=300,
             base=_LUT,
+        ),
+        # INT8 only, one token, eight lanes, four bits of a scale a cycle; a weight word is a line
+        # of two channels, and buffers are so small that K is cut into chunks.
+        _design(
+            "serial-short",
+            {
+                "lanes_m": 1,
+                "lanes_n": 8,
+                "lanes_k": 8,
+                "weight_bits": (3, 4, 5, 8),
+                "activations": ("int8",),
+                "tile_m": 0,
+                "tile_n": 0,
+                "scale_bits_per_beat": 4,
+            },
+            {
+                "channels": 2,
+                "data_bytes": 8,
+                "bandwidth_bytes_per_second": 350_000_000,
+                "max_burst_beats": 32,
+            },
+            {"queue_depth": 2, "fetch_blocks": 2, "loads_in_flight": 2},
+            {"weight_bytes": 2048, "scale_bytes": 256, "output_bytes": 1024},
+            base=_BIT_SERIAL,
+        ),
+        # Eight tiles of 2 x 2 elements: four hops; a line of 64 bytes against words of 16.
+        _design(
+            "serial-tiles",
+            {
+                "lanes_m": 4,
+                "lanes_n": 8,
+                "lanes_k": 8,
+                "weight_bits": (2, 3, 6, 7),
+                "tile_m": 2,
+                "tile_n": 2,
+                "scale_bits_per_beat": 1,
+            },
+            {"data_bytes": 64, "bandwidth_bytes_per_second": 6_400_000_000},
+            {},
+            {"output_bytes": 8192},
+            base=_BIT_SERIAL,
+        ),
+        # DDR4, FP16 only, a long tile without narrow floats' neighbours: 4 and 6 bits.
+        _design(
+            "serial-long",
+            {
+                "lanes_m": 2,
+                "lanes_n": 32,
+                "lanes_k": 2,
+                "weight_bits": (4, 6),
+                "activations": ("fp16",),
+                "tile_m": 0,
+                "tile_n": 8,
+                "scale_bits_per_beat": 2,
+            },
+            {
+                "technology": "ddr4-2400",
+                "bandwidth_bytes_per_second": 4_000_000_000,
+                "latency_ns": 73.3,
+            },
+            {},
+            {"output_bytes": 8192},
+            megahertz=300,
+            base=_BIT_SERIAL,
         ),
     )
 }

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 import cocotb
 import numpy as np
 
+from designs.units.base import CODE_TYPES, CODE_WIDTHS, IDENTIFIED_GROUPS, SPECIAL_VALUES
 from mapping.instruction import FLAGS, Instruction, encode
 from mapping.isa import Opcode
 from rtl_tests.support.bench import Bench, TokenModel, fields, run_design
@@ -12,13 +13,16 @@ from rtl_tests.support.streams import PAUSES
 
 CONTROL = {
     "weight_bits": 4,
-    "bipolar": 1,
+    "code_type": 2,
     "half": 1,
-    "word": 3,
+    "beat": 3,
+    "second": 1,
     "step_last": 1,
     "group_last": 1,
     "pass_last": 1,
     "scaled": 1,
+    "identify": 1,
+    "special": 8 * SPECIAL_VALUES,
 }
 """Widths of the step control, lowest bits first (hwgen/units/base.py)."""
 
@@ -30,7 +34,9 @@ class ComputeBench(Bench):
         super().__init__(dut)
         self.unit = run_design().unit
         self.instructions = self.source("instruction", slow)
-        self.control = self.sink("control", held, "upper_weights", "upper_activations")
+        self.control = self.sink(
+            "control", held, "weight_word", "upper_weights", "upper_activations"
+        )
         self.passes = self.sink("passes", held)
         self.loads = TokenModel(self, "load_tokens", "take_load_token")
         self.stores = TokenModel(self, "store_tokens", "take_store_token")
@@ -53,44 +59,58 @@ class ComputeBench(Bench):
             self.coverage[flag] += 1
         unit = self.unit
         narrow = i.weight_bits == unit.weight_word_bits // 2
-        words = max(1, i.weight_bits // unit.weight_word_bits)
+        beats = unit.beats(i.weight_bits)
+        pairs = unit.step_grain(i.weight_bits) > 1
         paired = len(unit.activation_formats) > 1 and not i.half
         self.coverage[f"{i.weight_bits} bits"] += 1
         self.coverage["half"] += i.half
         self.coverage["replayed"] += i.planes > 1
         self.coverage["one step"] += i.n_tiles * i.m_tiles * i.k_steps == 1
+        self.coverage["special"] += i.special
         groups = i.k_steps // i.group_steps
+        tile_words = int(i.k_steps * unit.step_words(i.weight_bits)) if beats > 1 else i.k_steps
+        tile_scales = unit.scale_words(groups, bool(i.special))
+        registers = sum(getattr(i, f"special_{j}") << 8 * j for j in range(SPECIAL_VALUES))
         upper = False
-        for n, m, k, w in np.ndindex(i.n_tiles, i.m_tiles, i.k_steps, words):
-            weight = (n * i.k_steps + k) * words + w
+        for n, m, k, w in np.ndindex(i.n_tiles, i.m_tiles, i.k_steps, beats):
+            second = pairs and k % 2 == 1
+            weight = n * tile_words + k * beats + w - (k // 2 if pairs else 0)
             group, step = divmod(k, i.group_steps)
             activation = i.activation_step + m * i.activation_stride
             activation += group // i.planes * i.group_steps + step
-            step_last = w + 1 == words
+            step_last = w + 1 == beats
             group_last = step_last and (k + 1) % i.group_steps == 0
             pass_last = step_last and k + 1 == i.k_steps
             last = pass_last and n + 1 == i.n_tiles and m + 1 == i.m_tiles
+            has_word = not (second and step_last)
+            identify = i.special and w == step == 0 and group % IDENTIFIED_GROUPS == 0
+            scale = i.scale_word + n * tile_scales + group
+            scale += group // IDENTIFIED_GROUPS + (not identify) if i.special else 0
+            takes_scale = identify or (group_last and i.scaled)
             self.reads.expect(
                 (
-                    i.weight_word + (weight // 2 if narrow else weight),
+                    i.weight_word + (weight // 2 if narrow else weight) if has_word else None,
                     (activation // 2 if paired else activation) if w == 0 else None,
-                    i.scale_word + n * groups + group if group_last and i.scaled else None,
+                    scale if takes_scale else None,
                     last and "signal_upstream" in flags,
                 )
             )
             control = {
                 "weight_bits": i.weight_bits,
-                "bipolar": i.bipolar,
+                "code_type": i.code_type,
                 "half": i.half,
-                "word": w,
+                "beat": w,
+                "second": second,
                 "step_last": step_last,
                 "group_last": group_last,
                 "pass_last": pass_last,
                 "scaled": i.scaled,
+                "identify": identify,
+                "special": registers if "float" in unit.weight_types else 0,
             }
             if w == 0:
                 upper = bool(paired and activation % 2)
-            self.steps.expect((control, narrow and weight % 2, upper))
+            self.steps.expect((control, has_word, narrow and weight % 2, upper))
             if pass_last:
                 tile = n * i.m_tiles + m
                 self.ended.expect(
@@ -106,18 +126,25 @@ class ComputeBench(Bench):
     def add_random(self, largest: int = 5, flags: Iterable[str] | None = None) -> None:
         """A MATMUL of random loops, and random tokens unless they are given."""
         rng = self.rng
-        group = int(rng.integers(1, largest))
         unit = self.unit
-        bipolar = "bipolar" in unit.weight_types and bool(rng.integers(2))
-        planes = int(rng.integers(1, 4)) if bipolar else 1
+        bits = int(rng.choice(unit.weight_bits))
+        grain = unit.step_grain(bits)
+        group = int(rng.integers(1, largest)) * grain
+        types = [t for t in unit.weight_types if bits in CODE_WIDTHS.get(t, (bits,))]
+        code_type = CODE_TYPES.index(types[int(rng.integers(len(types)))])
+        planes = int(rng.integers(1, 4)) if CODE_TYPES[code_type] == "bipolar" else 1
+        special = CODE_TYPES[code_type] in ("float", "flint") and bool(rng.integers(2))
+        values = rng.integers(0, 256, SPECIAL_VALUES).tolist()
         half = unit.activation_formats[int(rng.integers(len(unit.activation_formats)))] == "fp16"
         if flags is None:
             flags = [flag for flag in FLAGS if rng.random() < 0.4]
         self.add(
             *flags,
-            weight_bits=int(rng.choice(self.unit.weight_bits)),
-            scaled=int(rng.integers(2)),
-            bipolar=int(bipolar),
+            weight_bits=bits,
+            scaled=int(special or rng.integers(2)),
+            code_type=code_type,
+            special=int(special),
+            **{f"special_{index}": value for index, value in enumerate(values)},
             half=int(half),
             planes=planes,
             accumulate=int(rng.integers(2)),
@@ -138,9 +165,9 @@ class ComputeBench(Bench):
         dut = self.dut
         self.waits["load"] += bool(dut.wait_load.value)
         self.waits["store"] += bool(dut.wait_store.value)
-        read = bool(dut.weight_enable.value)
-        assert bool(dut.busy.value) == read
+        read = bool(dut.busy.value)
         if not read:
+            assert not dut.weight_enable.value, "weights without a beat"
             assert not dut.give_load_token.value, "a token without a read"
             assert not dut.activation_enable.value, "activations without weights"
             assert not dut.scale_enable.value, "scales without weights"
@@ -153,8 +180,8 @@ class ComputeBench(Bench):
         self.reads.found((*found, bool(dut.give_load_token.value)))
 
     def _step_offered(self, transfer) -> None:
-        payload, weights, activations = transfer.values
-        self.steps.found((fields(payload, **CONTROL), weights, activations))
+        payload, word, weights, activations = transfer.values
+        self.steps.found((fields(payload, **CONTROL), word, weights, activations))
 
     def _pass_ended(self, transfer) -> None:
         widths = {"tile": 16, "partial_tile": 16, "accumulate": 1, "emit": 1, "signal": 1}
@@ -183,6 +210,7 @@ async def random_products(dut, held: str, slow: str):
     seen = [f"{bits} bits" for bits in bench.unit.weight_bits]
     seen += ["half"] * ("fp16" in bench.unit.activation_formats)
     seen += ["replayed"] * ("bipolar" in bench.unit.weight_types)
+    seen += ["special"] * ("float" in bench.unit.weight_types)
     await bench.finish(*seen, "signal_upstream", "signal_downstream")
     assert bench.loads.taken == bench.coverage["wait_upstream"]
     assert bench.stores.taken == bench.coverage["wait_downstream"]

@@ -25,7 +25,8 @@ REFUSED = {
     "group_steps": (Opcode.MATMUL, {"group_steps": 0}),
     "no planes": (Opcode.MATMUL, {"planes": 0}),
     "planes": (Opcode.MATMUL, {"planes": 2}),
-    "bipolar": (Opcode.MATMUL, {"bipolar": 1}),
+    "code_type": (Opcode.MATMUL, {"code_type": 1}),
+    "special": (Opcode.MATMUL, {"special": 1}),
     "half": (Opcode.MATMUL, {"half": 1}),
 }
 """An opcode that is none, and operands no engine around a dense unit could carry out."""
@@ -68,7 +69,7 @@ class FetchBench(Bench):
             operands["buffer"] = int(self.rng.integers(len(Buffer)))
         if opcode is Opcode.MATMUL:
             operands["weight_bits"] = int(self.rng.choice(self.design.unit.weight_bits))
-            operands |= {"bipolar": 0, "half": 0, "planes": 1}
+            operands |= {"code_type": 0, "half": 0, "planes": 1, "special": 0}
         flags = [flag for flag in FLAGS if self.rng.random() < 0.5]
         instruction = Instruction.make(opcode, *flags, **(operands | changes))
         return int.from_bytes(encode([instruction]), "little")

@@ -3,6 +3,7 @@
 import cocotb
 import numpy as np
 
+from mapping.code_books import decode_special
 from rtl_tests.support.bench import Bench, run_design
 from rtl_tests.support.passes import (
     HALF_CORNERS,
@@ -10,11 +11,13 @@ from rtl_tests.support.passes import (
     Pass,
     WeightType,
     random_pass,
+    uniform_pass,
     weight_types,
 )
 from rtl_tests.support.streams import PAUSES
 
 INPUTS = ("control", "activations", "weights", "scales")
+_FLOATS = any(kind.special for kind in weight_types(run_design().unit))
 
 
 class UnitBench(Bench):
@@ -29,7 +32,7 @@ class UnitBench(Bench):
         self.sums.callbacks.append(lambda transfer: self.board.found(transfer.value))
 
     def add(self, item: Pass, *, expect: bool = True) -> int:
-        """Queue a pass on the inputs and its sums on the scoreboard; the words it takes."""
+        """Queue a pass on the inputs and its sums on the scoreboard; the beats it takes."""
         words = item.words(self.spec, self.rng)
         for name, values in words.items():
             self.sources[name].queue.extend(values)
@@ -40,17 +43,13 @@ class UnitBench(Bench):
         return len(words["control"])
 
     def add_random(self, longest: int = 6) -> int:
-        """Queue a random pass; the words it takes and whether it is a single step are counted."""
+        """Queue a random pass; the beats it takes."""
         return self.add(random_pass(self.spec, self.rng, self.coverage, longest))
 
-    def uniform(self, kind: WeightType, steps: int, code: int, activation, scale) -> Pass:
-        """A pass of one group with the same operands in all lanes; INT8 unless a float is given."""
-        spec = self.spec
-        of = np.float16 if isinstance(activation, float) else np.int8
-        weights = np.full((steps, spec.lanes_n, spec.lanes_k), code, np.int8)
-        activations = np.full((steps, spec.lanes_m, spec.lanes_k), activation, of)
-        scales = None if scale is None else np.full((1, spec.lanes_n), scale, np.uint8)
-        return Pass(kind, [steps], weights, activations, scales)
+    def uniform(self, kind: WeightType, value: int, activation, scales, steps: int = 0) -> Pass:
+        """A pass of one group, the shortest unless ``steps`` are given; see `uniform_pass`."""
+        steps = steps or self.spec.least_steps(kind.bits)
+        return uniform_pass(self.spec, kind, steps, value, activation, scales)
 
     def corners(self) -> tuple:
         """Extreme activations of every format the unit takes: int is INT8, float is FP16."""
@@ -92,10 +91,10 @@ async def every_pair_of_corners(dut):
     """Each extreme weight meets each extreme activation in every lane, under extreme scales."""
     bench = UnitBench(dut)
     for kind in weight_types(bench.spec):
-        for code in kind.corners:
+        for value in kind.corners.tolist():
             for activation in bench.corners():
-                for scale in (None, 0, 1, 128, 255):
-                    bench.add(bench.uniform(kind, 1, code, activation, scale))
+                for scales in (None, (0, 1, 128, 255)):
+                    bench.add(bench.uniform(kind, value, activation, scales))
     await bench.reset()
     await bench.finish()
 
@@ -112,11 +111,11 @@ async def longest_reduction(dut):
     extremes["fp16"] = [(low, -65504.0), (low, 65504.0)]
     if steps * spec.beats(widest.bits) > 10_000:  # a minute of simulation otherwise
         extremes = {name: pairs[:1] for name, pairs in extremes.items()}
-    scale = {"int8": 255, "fp16": None}  # scales divide sums of FP16
+    scale = {"int8": (255,), "fp16": None}  # scales divide sums of FP16
     for name in spec.activation_formats:
-        for code, activation in extremes[name]:
-            item = bench.uniform(widest, steps, code, activation, scale[name])
-            exact = abs(int(code * activation)) * spec.max_k
+        for value, activation in extremes[name]:
+            item = bench.uniform(widest, value, activation, scale[name], steps)
+            exact = abs(int(value * activation)) * spec.max_k
             exact = exact * 255 if scale[name] else exact << 24
             if not getattr(spec, "table_bits", 0):
                 assert abs(int(item.sums(spec).flat[0])) == exact
@@ -127,17 +126,17 @@ async def longest_reduction(dut):
 
 @cocotb.test(timeout_time=20, timeout_unit="ms")
 async def latency_and_throughput(dut):
-    """Without stalls a word is taken every cycle, and sums follow after ``spec.latency``."""
+    """Without stalls a beat is taken every cycle, and sums follow after ``spec.latency``."""
     bench = UnitBench(dut)
-    last_words, words = [], 0
+    last_beats, beats = [], 0
     for _ in range(60):
-        words += bench.add_random(longest=4)
-        last_words.append(words - 1)
+        beats += bench.add_random(longest=4)
+        last_beats.append(beats - 1)
     await bench.reset()
-    await bench.finish("one step")
+    await bench.finish("shortest group")
     taken = bench.monitors["control"].cycles
-    assert taken == list(range(taken[0], taken[0] + words)), "a cycle without a word"
-    expected = [taken[word] + bench.spec.latency for word in last_words]
+    assert taken == list(range(taken[0], taken[0] + beats)), "a cycle without a beat"
+    expected = [taken[beat] + bench.spec.latency for beat in last_beats]
     assert bench.sums.cycles == expected, "sums are not spec.latency cycles behind"
 
 
@@ -146,7 +145,7 @@ async def reset_within_a_pass(dut):
     """Nothing of an interrupted pass shows in the next one."""
     bench = UnitBench(dut)
     kind = weight_types(bench.spec)[len(bench.spec.weight_bits) - 1]
-    bench.add(bench.uniform(kind, 9, -1, bench.corners()[-1], None), expect=False)
+    bench.add(bench.uniform(kind, -1, bench.corners()[-1], None, steps=10), expect=False)
     await bench.reset()
     await bench.until(lambda: bench.sources["control"].sent == 7)
     bench.stop()
@@ -155,3 +154,22 @@ async def reset_within_a_pass(dut):
         again.add_random()
     await again.reset()
     await again.finish()
+
+
+@cocotb.test(timeout_time=20, timeout_unit="ms", skip=not _FLOATS)
+async def every_special_value(dut):
+    """All bits a register of a special value can have, in all lanes; groups of random numbers."""
+    bench = UnitBench(dut)
+    spec = bench.spec
+    kinds = [kind for kind in weight_types(spec) if kind.special]
+    activations = [value for value in bench.corners() if value]
+    for register in range(1, 256):
+        kind = kinds[register % len(kinds)]
+        activation = activations[int(bench.rng.integers(len(activations)))]
+        steps = spec.least_steps(kind.bits)
+        value = decode_special(register)
+        bench.add(uniform_pass(spec, kind, steps, value, activation, None, register))
+    for _ in range(30):
+        bench.add_random()
+    await bench.reset()
+    await bench.finish("numbers of special values twice")

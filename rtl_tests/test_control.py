@@ -8,14 +8,14 @@ from rtl_tests.support.simulate import both_simulators
 @both_simulators
 def test_fetch(simulate, simulator):
     """Programs longer than the ring, padding and unknown opcodes."""
-    assert len(simulate("tb_fetch", "fetch", "tiny", simulator).passed) == 41
+    assert len(simulate("tb_fetch", "fetch", "tiny", simulator).passed) == 42
 
 
 @pytest.mark.rtl
 @pytest.mark.parametrize("design", ["narrow", "wide_line"])
 def test_fetch_geometries(simulate, design):
     """Four lines an instruction; two instructions a line."""
-    assert len(simulate("tb_fetch", "fetch", design).passed) == 41
+    assert len(simulate("tb_fetch", "fetch", design).passed) == 42
 
 
 @both_simulators

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from designs.errors import InputError
 from designs.files import load_design
 from designs.spec import Design
 from hwgen.verilated.runner import VerilatedAccelerator
@@ -15,7 +16,7 @@ from mapping.contract import contract_sums
 from mapping.formats import WeightFormat, parse_format
 from mapping.program import check, compile_gemm
 from mapping.quantise import QuantisedWeights
-from mapping.tiling import GemmShape
+from mapping.tiling import GemmShape, choose_weight_tiling
 from rtl_tests.odd_designs import ODD_DESIGNS
 from silicast.memory import (
     clear_outputs,
@@ -35,7 +36,28 @@ pytestmark = pytest.mark.rtl
 TINY = load_design("dense-int8-tiny")
 BIG = load_design("dense-int8")
 LUT = load_design("lut-tiny")
+BITMOD = load_design("bitmod-tiny")
+LIBRARY = (TINY, BIG, LUT, BITMOD)
 MEMORY_BYTES = 16 << 20
+COUNTS = {
+    "dense-int8-tiny": 6,
+    "dense-int8": 6,
+    "lut-tiny": 26,
+    "bitmod-tiny": 39,
+    "two-channels": 6,
+    "wide-line": 3,
+    "flat-tile": 3,
+    "ddr4": 6,
+    "hbm2": 6,
+    "short-rows": 6,
+    "lut-tables": 14,
+    "lut-flat": 17,
+    "lut-long": 23,
+    "serial-short": 28,
+    "serial-tiles": 19,
+    "serial-long": 16,
+}
+"""Formats of the matrix that each design takes."""
 
 
 @pytest.fixture(scope="module")
@@ -97,25 +119,36 @@ def prove(
 
 
 def formats_of(design: Design) -> list[str]:
-    """Formats the verification matrix holds for a design."""
-    names = []
-    bipolar = "bipolar" in design.unit.weight_types
-    for bits in design.unit.weight_bits:
-        names += [f"int{bits}", f"int{bits}_g32", f"int{bits}_g128"]
-        if bipolar and 1 < bits < 8:
-            names += [f"bipolar{bits}", f"bipolar{bits}_g64"]
-    if bipolar and 2 in design.unit.weight_bits:
-        names += ["ternary", "ternary_g64"]
-    if bipolar and 1 in design.unit.weight_bits:
-        names += ["bcq2_g32", "bcq3_g128", "bcq2_asym_g64"]
-    return names
+    """Formats the verification matrix holds for a design: all it takes of these."""
+    names = [f"int{bits}{group}" for bits in range(1, 9) for group in ("", "_g32", "_g128")]
+    names += [f"bipolar{bits}{group}" for bits in range(2, 8) for group in ("", "_g64")]
+    names += ["ternary", "ternary_g64", "bcq2_g32", "bcq3_g128", "bcq2_asym_g64"]
+    names += [f"{book}{group}" for book in ("fp4", "fp3", "flint4") for group in ("", "_g64")]
+    names += ["mxfp4", "mxfp3", "nvfp4", "bitmod_fp4_g128", "bitmod_fp3_g128", "fp4_er_g64"]
+    names += ["fp3_ea_g32", "bitmod_fp4_g32", "bitmod_fp3_g64_sv5_7", "bitmod_fp4_g64_sv3.5_12"]
+    return [name for name in names if _takes(design, parse_format(name))]
 
 
-@pytest.mark.parametrize("design", [TINY, BIG, LUT, *ODD_DESIGNS.values()], ids=lambda d: d.name)
+def _takes(design: Design, fmt: WeightFormat) -> bool:
+    design = with_activations(design, design.unit.activation_formats[0])
+    try:
+        choose_weight_tiling(design, 1, fmt.group or 128, fmt)
+    except InputError:
+        return False
+    return True
+
+
+def test_the_matrix_is_not_empty() -> None:
+    """A refusal by mistake would take a format out of the tests below."""
+    counts = {design.name: len(formats_of(design)) for design in (*LIBRARY, *ODD_DESIGNS.values())}
+    assert counts == COUNTS
+
+
+@pytest.mark.parametrize("design", [*LIBRARY, *ODD_DESIGNS.values()], ids=lambda d: d.name)
 def test_random_products(machines, design: Design) -> None:
     """M in 1..64, N in 1..512, K in 1..2048, every format of the design."""
 
-    @settings(deadline=None, max_examples=50 if design in (TINY, BIG, LUT) else 25, database=None)
+    @settings(deadline=None, max_examples=50 if design in LIBRARY else 25, database=None)
     @given(
         m=st.integers(1, 64),
         n=st.integers(1, 512),
@@ -144,6 +177,31 @@ def test_every_pair_of_the_lookup_unit(machines, shape, name: str, activations: 
     m, n, k = shape
     grouped = GemmShape(m, n, max(1, k // 40) * 40)
     prove(machines, LUT, grouped, parse_format(f"{name}_g40"), 9, activations)
+
+
+@pytest.mark.parametrize("activations", ["int8", "fp16"])
+@pytest.mark.parametrize("name", formats_of(BITMOD))
+def test_every_pair_of_the_bit_serial_unit(machines, name: str, activations: str) -> None:
+    """Every weight x activation pair, sizes that divide nothing where groups allow it."""
+    fmt = parse_format(name)
+    for m, n, k in ((7, 37, 201), (1, 130, 96), (5, 16, 8), (1, 1, 1)):
+        if fmt.group is not None:
+            k = max(k // fmt.group, 1) * fmt.group
+        prove(machines, BITMOD, GemmShape(m, n, k), fmt, 8, activations)
+
+
+def test_cycles_follow_the_beats_of_a_format(machines) -> None:
+    """A compute-bound product on the RTL: 4, 3, 2 and 2 cycles for INT8, INT6, FP4 and FP3."""
+    shape = GemmShape(64, 256, 1024)
+    beats = {"int8_g128": 4, "int6_g128": 3, "bitmod_fp4_g128": 2, "bitmod_fp3_g128": 2}
+    steps = -(-shape.m // BITMOD.unit.lanes_m) * -(-shape.n // BITMOD.unit.lanes_n)
+    steps *= shape.k // BITMOD.unit.lanes_k
+    for name, each in beats.items():
+        for activations in ("int8", "fp16"):
+            found = prove(machines, BITMOD, shape, parse_format(name), 10, activations)
+            timeline, counters = found
+            assert counters.compute_busy == steps * each
+            assert attribute_cycles(timeline)["compute"] > 0.95 * counters.cycles
 
 
 def test_bipolar_times_bipolar(machines) -> None:

@@ -11,6 +11,7 @@ import pytest
 
 from designs.files import load_design
 from designs.spec import Design
+from designs.units.base import CODE_TYPES, CODE_WIDTHS, SPECIAL_VALUES
 from hwgen.verilated.runner import HardwareError, VerilatedAccelerator
 from mapping.instruction import Instruction, encode
 from mapping.isa import Buffer, Opcode
@@ -22,7 +23,10 @@ pytestmark = pytest.mark.rtl
 
 DESIGNS = {
     name: ODD_DESIGNS.get(name) or load_design(name)
-    for name in ("lut-tiny", "lut-tables", "lut-flat", "dense-int8-tiny")
+    for name in (
+        *("lut-tiny", "lut-tables", "lut-flat", "dense-int8-tiny"),
+        *("bitmod-tiny", "serial-short", "serial-tiles"),
+    )
 }
 WEIGHTS, SCALES, ACTIVATIONS, OUTPUTS, PROGRAM = 0, 4096, 8192, 12288, 24576  # memory lines
 LINES = 32768
@@ -55,13 +59,17 @@ def _matmul(rng: np.random.Generator, design: Design) -> dict[str, int] | None:
     """Operands of a random MATMUL whose reads lie in the buffers; None when they do not."""
     unit, buffers = design.unit, design.buffers
     bits = int(rng.choice(unit.weight_bits))
+    types = [name for name in unit.weight_types if bits in CODE_WIDTHS.get(name, (bits,))]
+    code_type = str(rng.choice(types))
+    special = code_type in ("float", "flint") and bool(rng.integers(2))
     odd = "bipolar" in unit.weight_types
-    bipolar = bool(odd and bits < 8 and rng.integers(2))
     activations = str(rng.choice(unit.activation_formats))
     planes = int(rng.choice([1, 1, 1, 2, 3, 5, 15])) if odd else 1
-    group, tokens = int(rng.integers(1, 6)), int(rng.integers(1, 4))
+    tokens = int(rng.integers(1, 4))
+    least, grain = unit.least_steps(bits), unit.step_grain(bits)
+    group = least + grain * int(rng.integers(0, 5))
     groups, features = int(rng.integers(1, 5)) * planes, int(rng.integers(1, 4))
-    steps, scaled = group * groups, bool(rng.integers(2))
+    steps, scaled = group * groups, special or bool(rng.integers(2))
     stride = int(rng.integers(0, steps // planes + 3))
     room = {
         "activation_step": buffers.activation_bytes // unit.activation_step_bytes(activations)
@@ -69,14 +77,17 @@ def _matmul(rng: np.random.Generator, design: Design) -> dict[str, int] | None:
         - steps // planes,
         "weight_word": (buffers.weight_bytes - features * steps * unit.weight_step_bytes(bits))
         // unit.weight_word_bytes,
-        "scale_word": buffers.scale_bytes // unit.scale_word_bytes - features * groups,
+        "scale_word": buffers.scale_bytes // unit.scale_word_bytes
+        - features * unit.scale_words(groups, special),
     }
     if min(room.values()) < 0:
         return None
     places = {name: int(rng.integers(0, most + 1)) for name, most in room.items()}
     return places | {
         "weight_bits": bits,
-        "bipolar": int(bipolar),
+        "code_type": CODE_TYPES.index(code_type),
+        "special": int(special),
+        **{f"special_{j}": int(rng.integers(256)) for j in range(SPECIAL_VALUES)},
         "half": int(activations == "fp16"),
         "planes": planes,
         "scaled": int(scaled),
@@ -179,9 +190,13 @@ def test_types_follow_each_other(machines, name: str) -> None:
         assert counters.compute_busy == timeline.compute_cycles
         for i in code:
             if i.opcode is Opcode.MATMUL:
-                seen.add((i.weight_bits, i.bipolar, i.half))
+                seen.add((i.weight_bits, i.code_type, i.half))
     unit = design.unit
-    types = sum(1 + ("bipolar" in unit.weight_types and b < 8) for b in unit.weight_bits)
+    types = sum(
+        bits in CODE_WIDTHS.get(name, (bits,))
+        for bits in unit.weight_bits
+        for name in unit.weight_types
+    )
     assert len(seen) == types * len(unit.activation_formats), "a type that never occurred"
 
 
@@ -190,11 +205,21 @@ def test_types_follow_each_other(machines, name: str) -> None:
     [
         ("lut-tiny", {"weight_bits": 5}),
         ("lut-tiny", {"planes": 0}),
-        ("lut-tiny", {"bipolar": 1, "weight_bits": 8}),
+        ("lut-tiny", {"code_type": 1, "weight_bits": 8}),
+        ("lut-tiny", {"code_type": 2}),
         ("lut-flat", {"weight_bits": 2, "half": 1}),
-        ("dense-int8-tiny", {"weight_bits": 8, "bipolar": 1}),
+        ("dense-int8-tiny", {"weight_bits": 8, "code_type": 1}),
+        ("dense-int8-tiny", {"special": 1, "scaled": 1}),
         ("dense-int8-tiny", {"weight_bits": 8, "half": 1}),
         ("dense-int8-tiny", {"weight_bits": 8, "planes": 2}),
+        ("bitmod-tiny", {"code_type": 1}),
+        ("bitmod-tiny", {"code_type": 2}),
+        ("bitmod-tiny", {"code_type": 3, "weight_bits": 3}),
+        ("bitmod-tiny", {"code_type": 2, "weight_bits": 4, "special": 1}),
+        ("bitmod-tiny", {"special": 1, "scaled": 1}),
+        ("bitmod-tiny", {"weight_bits": 5, "group_steps": 5, "k_steps": 5}),
+        ("bitmod-tiny", {"group_steps": 7, "k_steps": 7}),
+        ("bitmod-tiny", {"planes": 2, "k_steps": 16}),
     ],
 )
 def test_what_a_unit_cannot_do_is_refused(machines, name: str, changes: dict) -> None:
@@ -202,9 +227,19 @@ def test_what_a_unit_cannot_do_is_refused(machines, name: str, changes: dict) ->
     design, machine = DESIGNS[name], machines(name)
     bits = min(design.unit.weight_bits)
     operands = {"weight_bits": bits, "planes": 1, "emit": 1, "activation_stride": 1}
-    operands |= dict.fromkeys(("n_tiles", "m_tiles", "k_steps", "group_steps"), 1)
-    zeros = ("bipolar", "half", "scaled", "accumulate", "weight_word", "activation_step")
+    steps = design.unit.least_steps(bits)
+    operands |= {"n_tiles": 1, "m_tiles": 1, "k_steps": steps, "group_steps": steps}
+    zeros = (
+        "code_type",
+        "half",
+        "special",
+        "scaled",
+        "accumulate",
+        "weight_word",
+        "activation_step",
+    )
     operands |= dict.fromkeys((*zeros, "scale_word", "tile", "partial_tile"), 0)
+    operands |= {f"special_{j}": 0 for j in range(SPECIAL_VALUES)}
     end = Instruction.make(Opcode.END)
     bad = Instruction.make(Opcode.MATMUL, **(operands | changes))
     with pytest.raises(HardwareError, match="bad_program"):

@@ -7,6 +7,7 @@
     silicast.resources("dense-int8", "u280")
     silicast.generate("dense-int8", "rtl")
     silicast.synthesise("lut", "xcup")
+    silicast.quantize("gemma3-270m", ["int4_g128", "bitmod_fp4_g128"])
     silicast.verify("dense-int8-tiny", m=5, n=40, k=256, weights="int4_g128")
     silicast.run("gemma3-270m", "dense-int8", "The capital of France is", tokens=8)
 
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
     from silicast.listing import formats as formats
     from silicast.listing import models as models
     from silicast.memory_patterns import memory_efficiency as memory_efficiency
+    from silicast.quantization import quantize as quantize
+    from silicast.quantize_results import QuantizeResult as QuantizeResult
     from silicast.silicon import resources as resources
     from silicast.simulation import load_model as load_model
     from silicast.simulation import simulate as simulate
@@ -44,6 +47,7 @@ _HOMES = {
     "FailedCheck": "silicast.errors",
     "InputError": "designs.errors",
     "ModelResult": "sim.model",
+    "QuantizeResult": "silicast.quantize_results",
     "RunResult": "silicast.execution",
     "SynthResult": "silicast.synthesis",
     "VerifyResult": "silicast.verification",
@@ -56,6 +60,7 @@ _HOMES = {
     "load_model": "silicast.simulation",
     "models": "silicast.listing",
     "memory_efficiency": "silicast.memory_patterns",
+    "quantize": "silicast.quantization",
     "resources": "silicast.silicon",
     "run": "silicast.execution",
     "simulate": "silicast.simulation",

@@ -29,8 +29,9 @@ def _discard(stream: int) -> None:
 
 def _run(arguments: list[str]) -> tuple[int, str]:
     """Exit status of a command, and the line to tell."""
+    import silicast.quantize_commands
     import silicast.simulation_commands
-    import silicast.synthesis_commands  # noqa: F401 - both add commands to the application
+    import silicast.synthesis_commands  # noqa: F401 - they add commands to the application
     from designs.errors import InputError
     from silicast.commands import app, usage_line
     from silicast.errors import FailedCheck

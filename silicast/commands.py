@@ -105,7 +105,8 @@ def designs(as_json: Listed = False) -> None:
 @app.command(short_help="List weight formats and the designs that take them.")
 def formats(as_json: Listed = False) -> None:
     """List the usual weight formats; any width 1..8 and group is accepted where a design
-    supports it, so are bipolar2..7, ternary and bcq1..4 (binary-coded).
+    supports it, so are bipolar2..7, ternary, bcq1..4 (binary-coded), fp4, fp3 and flint4, and
+    BitMoD's with special values of your own (bitmod_fp3_g128_sv5_6).
     """
     from silicast.listing import formats as list_all
 

@@ -195,6 +195,7 @@ def simulate(
     rules = as_conventions(conventions)
     if all_logits:
         rules = replace(rules, lm_head_rows="all")
+    accelerator = rules.seen(accelerator)
     progress = progress or Progress()
     with named_after_file(design):
         accelerator = _with_formats(accelerator, activations, kv_cache)

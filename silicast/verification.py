@@ -107,24 +107,25 @@ def _sprinkle(generator: np.random.Generator, values: NDArray, low: int, high: i
 def random_weights(
     generator: np.random.Generator, n: int, k: int, fmt: WeightFormat
 ) -> QuantisedWeights:
-    """Codes over all values the format can store, with scales and zero points."""
-    signed = 0 if fmt.asymmetric else 1 << (fmt.bits - 1)
-    low, high = -signed, (1 << fmt.bits) - 1 - signed
+    """Codes over all values the format can store, with scales, zero points and special values."""
     shape = n, k * fmt.planes
-    if fmt.family == "int":
-        codes = generator.integers(low, high + 1, shape, np.int16).astype(np.int8)
-    else:
-        low, high = min(fmt.code_values), max(fmt.code_values)
-        codes = generator.choice(np.array(fmt.code_values, np.int8), shape)
+    values = np.array(fmt.code_values, np.int8)
+    low, high = int(values[0]), int(values[-1])
+    codes = values[generator.integers(0, len(values), shape, np.int16)]
     _sprinkle(generator, codes, low, high)
     groups = fmt.groups(k) * fmt.planes
-    scales = zeros = None
+    scales = zeros = special = None
+    if fmt.special_values:
+        special = generator.integers(0, len(fmt.special_values), (n, groups)).astype(np.uint8)
+        own = np.array(fmt.special_values, np.int8)[special]
+        chosen = generator.integers(0, len(values) + 1, shape) == 0
+        codes = np.where(chosen, np.repeat(own, k // groups, axis=1), codes)
     if fmt.scaled:
         scales = generator.integers(1, 256, (n, groups), np.uint8, endpoint=False)
         _sprinkle(generator, scales, 1, 255)
     if fmt.asymmetric:
-        zeros = generator.integers(0, high + 1, (n, groups), np.uint8)
-    return QuantisedWeights(fmt, codes, scales, zeros, np.ones(n, np.float32))
+        zeros = generator.integers(low, high + 1, (n, groups)).astype(np.int8)
+    return QuantisedWeights(fmt, codes, scales, zeros, np.ones(n, np.float32), special)
 
 
 def random_activations(

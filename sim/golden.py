@@ -8,6 +8,7 @@ the compiler shows as wrong sums.
 The arithmetic itself is in `sim.golden_products`.
 """
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -15,10 +16,19 @@ from numpy.typing import NDArray
 
 from designs.errors import InputError
 from designs.spec import Design
+from designs.units.base import IDENTIFIED_GROUPS
+from mapping.code_books import decode_values
+from mapping.digits import unpack_digits
 from mapping.instruction import Instruction, decode
 from mapping.isa import Buffer, Opcode
 from mapping.layout import ACTIVATION_TYPES, unpack_codes, unpack_outputs
-from mapping.multiplication import activation_format, activation_index, check_multiplication
+from mapping.multiplication import (
+    activation_format,
+    activation_index,
+    check_multiplication,
+    code_type,
+    special_values,
+)
 from mapping.planes import unpack_planes
 from mapping.program import GemmProgram
 from sim.golden_products import group_sums, scale_groups
@@ -142,12 +152,29 @@ class _Machine:
         start = i.weight_word * unit.weight_word_bytes
         stored = _part(self.buffers[Buffer.WEIGHT], "weight_word", start, size)
         packed = stored.reshape(1, -1)
+        lanes = unit.lanes_n, unit.lanes_k
+        shape = i.n_tiles, i.k_steps, *lanes
         if unit.weight_word_bits == 1:
-            lanes = unit.lanes_n, unit.lanes_k
-            codes: NDArray = unpack_planes(packed, i.weight_bits, bool(i.bipolar), *lanes)
-        else:
-            codes = unpack_codes(packed, i.weight_bits)
-        return codes.reshape(i.n_tiles, i.k_steps, unit.lanes_n, unit.lanes_k)
+            odd = code_type(i) == "bipolar"
+            return unpack_planes(packed, i.weight_bits, odd, *lanes).reshape(shape)
+        if unit.weight_word_bits == 2:
+            codes = unpack_digits(packed, i.weight_bits, math.prod(lanes)).reshape(shape)
+            if code_type(i) in ("float", "flint"):
+                return decode_values(codes, code_type(i), i.weight_bits, self._special(i))
+            up = 8 - i.weight_bits  # the sign is extended on the way back
+            return (codes << np.uint8(up)).view(np.int8) >> np.int8(up)
+        return unpack_codes(packed, i.weight_bits).reshape(shape)
+
+    def _special(self, i: Instruction) -> NDArray[np.int8]:
+        """Special values as (n tile, step, lanes_n, 1)."""
+        if not i.special:
+            return np.zeros((1, 1, 1, 1), np.int8)
+        words = self._scale_words(i)  # (n tile, word, lanes_n)
+        groups = i.k_steps // i.group_steps
+        places = np.arange(0, 2 * IDENTIFIED_GROUPS, 2).astype(np.uint8)
+        numbers = words[:, :: IDENTIFIED_GROUPS + 1, None] >> places[:, None] & np.uint8(3)
+        numbers = numbers.reshape(i.n_tiles, -1, self.design.unit.lanes_n)[:, :groups]
+        return np.repeat(special_values(i)[numbers], i.group_steps, axis=1)[..., None]
 
     def _activations(self, i: Instruction) -> NDArray:
         """Activations as (m tile, step, lanes_m, lanes_k), int8 or float16."""
@@ -161,12 +188,20 @@ class _Machine:
 
     def _scales(self, i: Instruction) -> NDArray[np.int64]:
         """Group scales as (groups, n, 1)."""
+        words = self._scale_words(i)
+        if i.special:
+            numbered = np.arange(words.shape[1]) % (IDENTIFIED_GROUPS + 1) == 0
+            words = words[:, ~numbered]
+        scales = words.astype(np.int64).transpose(1, 0, 2)
+        return scales.reshape(len(scales), -1, 1)
+
+    def _scale_words(self, i: Instruction) -> NDArray[np.uint8]:
+        """Words of the scale buffer as (n tile, word, lanes_n)."""
         unit = self.design.unit
         words = self.buffers[Buffer.SCALE].reshape(-1, unit.scale_word_bytes)
-        groups = i.k_steps // i.group_steps
-        scales = _part(words, "scale_word", i.scale_word, i.n_tiles * groups).astype(np.int64)
-        scales = scales.reshape(i.n_tiles, groups, unit.lanes_n).transpose(1, 0, 2)
-        return scales.reshape(groups, -1, 1)
+        each = unit.scale_words(i.k_steps // i.group_steps, bool(i.special))
+        found = _part(words, "scale_word", i.scale_word, i.n_tiles * each)
+        return found.reshape(i.n_tiles, each, unit.lanes_n)
 
 
 def _part(array: NDArray, field: str, first: int, count: int) -> NDArray:

@@ -19,6 +19,7 @@ from designs.errors import InputError
 from designs.units import UnitSpec
 from mapping.half_precision import align
 from mapping.instruction import Instruction
+from mapping.multiplication import code_type, largest_code
 from mapping.planes import TABLE_GROUP, entry_factors
 from mapping.table_values import table_entries
 
@@ -58,7 +59,8 @@ def group_sums(
         A sum may not fit 64 bits.
     """
     right: NDArray = activations
-    most_left = (1 << i.weight_bits) - 1 if i.bipolar else 1 << (i.weight_bits - 1)
+    odd = code_type(i) == "bipolar"
+    most_left = largest_code(i)
     most_right = 128
     if i.half:
         flat = activations.reshape(-1, unit.lanes_k)
@@ -69,7 +71,7 @@ def group_sums(
     terms = unit.lanes_k
     table_bits = getattr(unit, "table_bits", 0)
     if table_bits:
-        left = entry_factors(weights, i.weight_bits, bool(i.bipolar))
+        left = entry_factors(weights, i.weight_bits, odd)
         entries, shift = table_entries(right.reshape(-1, unit.lanes_k), unit.lanes_k, table_bits)
         right = (entries << shift[:, :, None]).reshape(*right.shape[:-1], -1)
         # A table's factors add up to 2^bits, whichever entries they are.
@@ -91,7 +93,7 @@ def group_sums(
     else:
         total = _products(ordered, grouped.astype(kind)).astype(np.int64)
     # A code is half of what its planes say, less one (mapping.planes).
-    return total >> 1 if table_bits and not i.bipolar else total
+    return total >> 1 if table_bits and not odd else total
 
 
 def scale_groups(

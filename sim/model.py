@@ -95,6 +95,7 @@ class GraphModel(Protocol):
 
 def not_modelled(design: Design, rules: Conventions) -> dict[str, str]:
     """What cycles and traffic of a design leave out, and why; part of every report."""
+    design = rules.seen(design)
     result: dict[str, str] = {}
     if not rules.vector_operators:
         why = f"cost nothing under {rules.name}"
@@ -174,6 +175,7 @@ def simulate_model(
         memory.
     """
     _check(prefill, decode, context, batch)
+    design = rules.seen(design)
     check_format(design, fmt)
     fit = check_device(design)
     graph = _graph(model) if isinstance(model, ModelSpec) else model.graph

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from math import ceil
 
 from designs.spec import INSTRUCTION_BYTES, Design
+from designs.units import UnitSpec
+from designs.units.base import SPECIAL_VALUES
 from sim.area import buffer_ports
 
 __all__ = [
@@ -19,6 +21,7 @@ __all__ = [
     "queues",
     "rams",
     "registers",
+    "unread_registers",
 ]
 
 CONTROL_REGISTERS = {"control port": 874, "load engine": 81, "tokens": 32}
@@ -26,6 +29,19 @@ CONTROL_REGISTERS = {"control port": 874, "load engine": 81, "tokens": 32}
 
 _COMPUTE_REGISTERS = 517
 """Compute engine of a unit that reads a word a step, counted in the netlist."""
+
+_CODE_BITS = 1 + 1 + 8 * SPECIAL_VALUES
+"""What units are told of codes that are no integers: a second bit of their type, numbers to take,
+special values (hwgen/units/base.py, `StepControl`)."""
+
+_SECOND_BIT = 1
+"""Beat of the second step of a pair of odd width, as units are told."""
+
+_IDENTIFY_REGISTERS = 2 + 1
+"""Group of four, and start of a group (hwgen/engines/compute.py, ``_identify``)."""
+
+_PAIR_REGISTERS = 1 + 1
+"""Second step of a pair, and beats without a word (hwgen/engines/compute.py, ``_place``)."""
 
 _STEP_WORD_REGISTERS = 3
 """Position in a step of several words (hwgen/engines/compute.py, ``_word_of_step``)."""
@@ -124,8 +140,23 @@ def _clog2(value: int) -> int:
     return (value - 1).bit_length()
 
 
+def _pairs(unit: UnitSpec) -> bool:
+    """Steps of odd widths share words."""
+    return any(unit.step_grain(bits) > 1 for bits in unit.weight_bits)
+
+
+def unread_registers(design: Design) -> int:
+    """Register bits of the RTL that no unit of this kind reads, which synthesis drops."""
+    unit = design.unit
+    special = 0 if "float" in unit.weight_types else _CODE_BITS - ("bipolar" in unit.weight_types)
+    return special + (0 if _pairs(unit) else _SECOND_BIT)
+
+
 def registers(design: Design) -> dict[str, int]:
-    """Register bits of one core of the RTL outside its unit, by part."""
+    """Register bits of one core of the RTL outside its unit, by part.
+
+    Without `unread_registers`; the netlist has them in its compute engine.
+    """
     dram, control, line = design.dram, design.control, 8 * design.line_bytes
     sums = design.unit.lanes_m * design.unit.lanes_n * design.unit.accumulator_bits
     lines = control.fetch_blocks * design.fetch_block_lines
@@ -134,11 +165,15 @@ def registers(design: Design) -> dict[str, int]:
         _clog2(write // read) for write, read, _ in port_widths(design).values() if write > read
     )
     unit = design.unit
-    compute = _COMPUTE_REGISTERS
+    compute = _COMPUTE_REGISTERS + _CODE_BITS + _SECOND_BIT - unread_registers(design)
     if unit.step_words(max(unit.weight_bits)) > 1:
         compute += _STEP_WORD_REGISTERS
     if "bipolar" in unit.weight_types:
         compute += _REPLAY_REGISTERS
+    if "float" in unit.weight_types:
+        compute += _IDENTIFY_REGISTERS
+    if _pairs(unit):
+        compute += _PAIR_REGISTERS
     return {
         **CONTROL_REGISTERS,
         "compute engine": compute,

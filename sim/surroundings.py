@@ -12,6 +12,7 @@ from math import ceil
 from designs.cells import load_cells
 from designs.fpga import FpgaDevice
 from designs.spec import Design
+from designs.units.base import SPECIAL_VALUES
 from mapping.isa import FORMS, Buffer, Opcode
 from sim.rtl_storage import DESCRIPTOR_BITS, LOAD_TRANSFER_BITS, port_widths, rams
 from sim.units import UNIT_COSTS
@@ -62,6 +63,10 @@ _WORD_ADDRESS_BITS = 24
 _PLANES = 84
 """Compute engine that reads planes and replays groups: 509 measured for `lut-tiny`, less 401 and
 the selector of its two formats."""
+
+_DIGITS = 30
+"""Compute engine that counts words of two bits and groups of special values: 455 measured for
+`bitmod-tiny`, less 401 and the selector of its two formats."""
 
 
 @dataclass(frozen=True)
@@ -134,13 +139,18 @@ def _queues(design: Design) -> tuple[tuple[str, int, int], ...]:
         for code in (Opcode.LOAD, Opcode.MATMUL, Opcode.STORE)
     }
     buffer_high = _field(Opcode.LOAD, "buffer") - _bits(len(Buffer))
-    planes = _field(Opcode.MATMUL, "bipolar") + _field(Opcode.MATMUL, "planes")
-    planes = 0 if "bipolar" in unit.weight_types else planes
-    half = 0 if "fp16" in unit.activation_formats else 1
+    unread = 0 if "fp16" in unit.activation_formats else _field(Opcode.MATMUL, "half")
+    if "bipolar" not in unit.weight_types:
+        unread += _field(Opcode.MATMUL, "planes")
+    if len(unit.weight_types) == 1:
+        unread += _field(Opcode.MATMUL, "code_type")
+    if "float" not in unit.weight_types:
+        values = sum(_field(Opcode.MATMUL, f"special_{i}") for i in range(SPECIAL_VALUES))
+        unread += _field(Opcode.MATMUL, "special") + values
     passes = 1 << (unit.latency + 4).bit_length()
     return (
         ("load queue", width[Opcode.LOAD] + 2 - unread_line - buffer_high, depth),
-        ("compute queue", width[Opcode.MATMUL] + 4 - planes - half, depth),
+        ("compute queue", width[Opcode.MATMUL] + 4 - unread, depth),
         ("store queue", width[Opcode.STORE] + 2 - unread_tile, depth),
         ("loads in flight", LOAD_TRANSFER_BITS - unread_line, design.control.loads_in_flight),
         ("owners of bursts", 1, design.dram.max_outstanding_reads),
@@ -156,6 +166,8 @@ def _compute_engine(design: Design) -> float:
         luts += _WORD_ADDRESS_BITS
     if "bipolar" in unit.weight_types:
         luts += _PLANES
+    if "float" in unit.weight_types:
+        luts += _DIGITS
     return luts
 
 

@@ -21,6 +21,7 @@ first cycle in which the hardware's cycle counter counts.
 
 from collections import deque
 from collections.abc import Sequence
+from math import ceil
 
 from designs.spec import INSTRUCTION_BYTES, Design
 from mapping.instruction import Instruction
@@ -184,7 +185,7 @@ class _Simulation:
             self.compute.pop(cycle)
             steps = instruction.n_tiles * instruction.m_tiles * instruction.k_steps
             beats = unit.beats(instruction.weight_bits)
-            words = max(1, int(unit.step_words(instruction.weight_bits)))
+            words = max(1, ceil(unit.step_words(instruction.weight_bits)))
             last_read = cycle + steps * beats - beats + words
             # A unit that is slower than its words holds the next instruction's first step back.
             self.compute_free = last_read + beats - words

@@ -1,6 +1,5 @@
 """Odd, ternary and binary-coded weights: rounding rules and their errors."""
 
-import time
 from itertools import product
 
 import numpy as np
@@ -199,10 +198,3 @@ def test_the_offset_plane_is_constant_and_has_the_sign_of_the_offset():
     assert (planes[0, :, 2] == 1).all()
     assert (planes[1, :, 2] == -1).all()
     assert abs(float(found.dequantise()[0].mean()) - float(weights[0].mean())) < 0.01
-
-
-def test_a_large_matrix_is_binary_coded_quickly():
-    weights = _gaussian(1024, 4096)
-    begin = time.perf_counter()
-    quantise(weights, parse_format("bcq4_g128"))
-    assert time.perf_counter() - begin < 15  # 2 s on an idle core, 4 times that for 4096 rows

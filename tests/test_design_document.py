@@ -11,9 +11,11 @@ from designs.parts import Cores, Flash, Formats, Passes, Silicon, Sram, Vector
 from designs.process import process_names
 from designs.spec import Buffers, Clock, Control, Design, Dram
 from designs.units import UNIT_SPECS
+from designs.units.array import PublishedArray
 
 PAGE = (Path(__file__).parent.parent / "docs" / "design-file.md").read_text(encoding="utf-8")
-TABLES = (Buffers, Clock, Control, Cores, Dram, Flash, Formats, Passes, Silicon, Sram, Vector)
+PARTS = (Buffers, Clock, Control, Cores, Dram, Flash, Formats, Passes, Silicon, Sram, Vector)
+TABLES = (*PARTS, PublishedArray)
 
 
 @pytest.mark.parametrize("cls", [*TABLES, *UNIT_SPECS.values()], ids=lambda cls: cls.__name__)

@@ -188,7 +188,9 @@ def _slow_sums(activations: np.ndarray, weights: QuantisedWeights, block: int) -
             for group in range(groups):
                 part = aligned[group * span : (group + 1) * span]
                 for plane in range(fmt.planes):
-                    own = sum(c * a for c, a in zip(codes[n][group][plane], part, strict=True))
+                    zero = 0 if weights.zeros is None else int(weights.zeros[n, group])
+                    pairs = zip(codes[n][group][plane], part, strict=True)
+                    own = sum((c - zero) * a for c, a in pairs)
                     if weights.scales is not None:
                         scale = int(weights.scales[n, group * fmt.planes + plane])
                         own = (own * scale + 128) >> 8
@@ -204,7 +206,8 @@ def _slow_sums(activations: np.ndarray, weights: QuantisedWeights, block: int) -
     name=st.sampled_from(
         [
             *("int8", "int8_g16", "int4_g16", "int2", "int1_g16", "ternary_g16"),
-            *("bipolar3", "bcq3_g16", "bcq2_asym_g16"),
+            *("bipolar3", "bcq3_g16", "bcq2_asym_g16", "fp4_g16", "flint4", "bitmod_fp3_g16"),
+            *("int4_asym_g16", "int4_asym", "int8_asym_g16", "int8_asym"),
         ]
     ),
     block=st.sampled_from([4, 8, 16]),
@@ -215,10 +218,12 @@ def test_sums_are_the_contract_in_python_integers(seed, name, block, wild):
     fmt = parse_format(name)
     k = 48 if fmt.scaled else 45
     codes = rng.choice(np.array(fmt.code_values, np.int8), (3, k * fmt.planes))
-    scales = None
+    scales = zeros = None
     if fmt.scaled:
         scales = rng.integers(1, 256, (3, 3 * fmt.planes)).astype(np.uint8)
-    weights = QuantisedWeights(fmt, codes, scales, None, np.ones(3, np.float32))
+    if fmt.asymmetric:
+        zeros = rng.choice(np.array(fmt.code_values, np.int8), (3, fmt.groups(k)))
+    weights = QuantisedWeights(fmt, codes, scales, zeros, np.ones(3, np.float32))
     if wild:  # all bit patterns: exponents from end to end
         activations = rng.integers(0, 1 << 16, (2, k)).astype(np.uint16).view(np.float16)
         activations = np.where(np.isfinite(activations), activations, np.float16(65504))
@@ -232,7 +237,7 @@ def test_sums_are_the_contract_in_python_integers(seed, name, block, wild):
 def test_sums_count_what_half_scale_says():
     rng = np.random.default_rng(1)
     activations = to_half(rng.integers(-100, 101, (4, 128)))  # integers: nothing is lost
-    for name in ("int4", "int4_g64"):
+    for name in ("int4", "int4_g64", "int4_asym", "int8_asym_g64", "bitmod_fp4_g64"):
         weights = quantise(rng.standard_normal((6, 128)), parse_format(name))
         sums = half_sums(activations, weights, 16) * half_scale(weights.fmt)
         integers = exact_sums(activations.astype(np.int8), weights)
@@ -250,9 +255,15 @@ def test_what_the_contract_refuses():
         half_sums(activations[:, :40], weights, 8)
     with pytest.raises(InputError, match="found 'float32'; allowed: int8 or float16"):
         contract_sums(activations.astype(np.float32), weights, 8)
-    asymmetric = quantise(np.ones((2, 48), np.float32), parse_format("int4_asym"))
-    with pytest.raises(InputError, match="without zero points"):
-        half_sums(activations, asymmetric, 8)
+
+
+def test_a_factor_of_255_is_exact():
+    codes = np.full((1, 64), 127, np.int8)
+    zeros = np.full((1, 1), -128, np.int8)
+    fmt = parse_format("int8_asym")
+    weights = QuantisedWeights(fmt, codes, None, zeros, np.ones(1, np.float32))
+    found = half_sums(np.full((1, 64), 65504, np.float16), weights, 8)
+    assert int(found[0, 0]) == 255 * 64 * 65504 << 24
 
 
 def test_sums_that_might_not_fit_are_refused():

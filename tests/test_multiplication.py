@@ -27,10 +27,11 @@ def _matmul(**changes: int) -> Instruction:
     ("unit", "changes", "message"),
     [
         (DENSE, {"weight_bits": 2}, r"weight_bits: found 2; allowed: one of \[4, 8\]"),
-        (DENSE, {"bipolar": 1}, "bipolar: found 1; allowed: 0: unit 'dense' has no bipolar codes"),
+        (DENSE, {"code_type": 1}, "code_type: found 1; allowed: 0: unit 'dense' has no bipolar"),
+        (LUT, {"code_type": 2}, "code_type: found 2; allowed: 0 or 1: unit 'lut' has no float"),
         (DENSE, {"half": 1}, "half: found 1; allowed: 0 with unit 'dense'"),
         (DENSE, {"planes": 2, "k_steps": 2}, "planes: found 2; allowed: 1 with unit 'dense'"),
-        (LUT, {"bipolar": 1, "weight_bits": 8}, "bipolar: found 1; .*odd ones have 7 at most"),
+        (LUT, {"code_type": 1, "weight_bits": 8}, "code_type: found 1; .*bipolar ones have 1 to 7"),
         (LUT, {"planes": 0}, "planes: found 'a count of 0'; allowed: at least 1"),
         (LUT, {"m_tiles": 0}, "m_tiles: found 'a count of 0'"),
         (LUT, {"k_steps": 5, "group_steps": 2}, "group_steps: found 2; allowed: a divisor of k"),
@@ -43,7 +44,7 @@ def test_what_cannot_be_done_is_refused(unit, changes, message) -> None:
 
 
 def test_what_can_be_done_passes() -> None:
-    check_multiplication(LUT, _matmul(bipolar=1, half=1, k_steps=12, group_steps=2, planes=3))
+    check_multiplication(LUT, _matmul(code_type=1, half=1, k_steps=12, group_steps=2, planes=3))
 
 
 def test_groups_are_read_again() -> None:
@@ -58,7 +59,7 @@ def test_a_pass_is_a_tile_instruction() -> None:
     i = _matmul(weight_bits=2, k_steps=64, half=1)
     bits = LUT.accumulator_bits
     assert tile_name(LUT, i) == f"lmma.m2n16k512.fp16.int2.acc{bits}.int64"
-    i = _matmul(weight_bits=1, bipolar=1, k_steps=6, group_steps=2, planes=3, emit=0)
+    i = _matmul(weight_bits=1, code_type=1, k_steps=6, group_steps=2, planes=3, emit=0)
     assert tile_name(LUT, i) == f"lmma.m2n16k16.int8.bipolar1x3.acc{bits}.acc{bits}"
     shown = listing([i], lambda found: tile_name(LUT, found))
     assert f"lmma.m2n16k16.int8.bipolar1x3.acc{bits}.acc{bits} weight_bits=1" in shown

@@ -18,7 +18,7 @@ from sim.cost.memory import stream_of
 from sim.cost.product import linear_cost
 from sim.cost.vector import vector_cost
 
-BITMOD, FP16 = load_design("bitmod-28nm"), load_design("fp16-28nm")
+BITMOD, FP16 = load_design("bitmod-28nm").as_published(), load_design("fp16-28nm")
 FP4 = parse_format("bitmod_fp4_g128")
 
 

@@ -98,7 +98,7 @@ def test_cores_share_the_work_and_meet():
 
 def test_cores_receive_what_the_others_computed_and_no_more():
     spec = resolve_model("llama3-8b").spec
-    one = load_design("bitmod-28nm")
+    one = load_design("bitmod-28nm").as_published()
     cores = Cores(count=4, barrier_cycles=0, link_bytes_per_second=10**9)
     design, four = simulate("llama3-8b", dataclasses.replace(one, cores=cores), prefill=0, decode=1)
     check(design, four)
@@ -132,7 +132,7 @@ def test_heads_keep_their_scores_and_cache():
 
 
 def test_a_narrow_cache_does_not_use_more_than_the_unit_has():
-    one = load_design("bitmod-28nm")
+    one = load_design("bitmod-28nm").as_published()
     narrow = dataclasses.replace(one, formats=dataclasses.replace(one.formats, kv_cache_bits=4))
     accelerator = dataclasses.replace(narrow, dram=dataclasses.replace(one.dram, channels=8))
     spec = resolve_model("llama2-7b").spec
@@ -209,7 +209,7 @@ def test_cores_share_one_flash():
 
 def test_activations_need_memory_too():
     spec = resolve_model("llama2-7b").spec
-    one = load_design("bitmod-28nm")
+    one = load_design("bitmod-28nm").as_published()
     one = dataclasses.replace(one, dram=dataclasses.replace(one.dram, capacity_bytes=1 << 38))
     fmt = parse_format(one.formats.weights)
     result = simulate_model(spec, one, fmt, 2048, batch=64)
@@ -251,13 +251,15 @@ SWITCHES = {
     "array_overhead": 1.5,
     "dram_pj_per_bit": 5.0,
     "pe_picojoules": {"bitmod-pe": 0.1},
+    "products": "array",
 }
 
 
 def test_every_switch_changes_something():
     names = {f.name for f in dataclasses.fields(PHYSICAL)} - {"name", "description"}
     assert set(SWITCHES) == names
-    design, spec = load_design("bitmod-28nm"), resolve_model("mixtral-8x7b").spec
+    whole, spec = load_design("bitmod-28nm"), resolve_model("mixtral-8x7b").spec
+    design = whole.as_published()  # switches on arrays need one
     spec = dataclasses.replace(spec, sliding_window=200)
     fmt = parse_format(design.formats.weights)
     dram = dataclasses.replace(design.dram, capacity_bytes=16 << 30)
@@ -275,11 +277,14 @@ def test_every_switch_changes_something():
     design = dataclasses.replace(design, dram=dataclasses.replace(dram, capacity_bytes=1 << 36))
     plain = figures(PHYSICAL)
     for switch, value in SWITCHES.items():
-        if switch == "memory_limit":
+        if switch in ("memory_limit", "products"):  # before and after the others
             continue
         # the same name: what is kept from one simulation to the next must tell the switches
         assert figures(dataclasses.replace(PHYSICAL, **{switch: value})) != plain, switch
     assert figures(PHYSICAL) == plain
+    design = dataclasses.replace(whole, dram=design.dram)
+    assert figures(PHYSICAL) != plain
+    assert figures(dataclasses.replace(PHYSICAL, products="array")) == plain
 
 
 def test_the_name_of_the_defaults_is_taken(tmp_path):

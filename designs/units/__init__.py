@@ -2,11 +2,12 @@
 
 from designs.units.array import ArraySpec
 from designs.units.base import UnitSpec
+from designs.units.bit_serial import BitSerialSpec
 from designs.units.dense import DenseSpec
 from designs.units.lut import LutSpec
 
-__all__ = ["UNIT_SPECS", "ArraySpec", "DenseSpec", "LutSpec", "UnitSpec"]
+__all__ = ["UNIT_SPECS", "ArraySpec", "BitSerialSpec", "DenseSpec", "LutSpec", "UnitSpec"]
 
 UNIT_SPECS: dict[str, type[UnitSpec]] = {
-    spec.kind: spec for spec in (DenseSpec, LutSpec, ArraySpec)
+    spec.kind: spec for spec in (DenseSpec, LutSpec, BitSerialSpec, ArraySpec)
 }

@@ -1,16 +1,16 @@
 """A published array of processing elements: simulated only, without RTL."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from math import ceil, floor
 from typing import ClassVar
 
-from designs.checks import integer, subset, text
+from designs.checks import integer, power_of_two, subset, text
 from designs.errors import InputError
 from designs.units.base import UnitSpec
 
-__all__ = ["ArraySpec"]
+__all__ = ["ArraySpec", "PublishedArray"]
 
-_FAMILIES = ("int", "bipolar", "ternary", "fp", "ant", "olive", "bitmod")
+_FAMILIES = ("int", "bipolar", "ternary", "minifloat", "flint", "bitmod", "fp", "ant", "olive")
 _MOST_ELEMENTS = 1 << 21
 
 
@@ -34,7 +34,8 @@ class ArraySpec(UnitSpec):
     pe : str
         The element's name in the process file, for energy and area.
     families : tuple of str
-        Families of weight formats it decodes: int, bipolar, ternary, fp, ant, olive, bitmod.
+        Families of weight formats it decodes: int, bipolar, ternary, minifloat, flint, bitmod, fp,
+        ant, olive.
     latency_cycles : int
         Cycles from the last operand to the finished sum: pipeline stages and hops over the array.
     decode_lanes_m, decode_lanes_n : int
@@ -49,10 +50,16 @@ class ArraySpec(UnitSpec):
         1: bit planes (LUT Tensor Core, ISCA'25); 2: Booth digits or signed terms (BitMoD, HPCA'25).
     dsp_per_element : int
         DSP blocks of one element on an FPGA; 0 where none are known or used.
+
+    Attributes
+    ----------
+    table : str
+        The table of a design file it stands in; errors name it.
     """
 
     kind: ClassVar[str] = "array"
     simulated_only: ClassVar[bool] = True
+    table: ClassVar[str] = "unit"
 
     pe: str
     latency_cycles: int
@@ -67,29 +74,29 @@ class ArraySpec(UnitSpec):
 
     def __post_init__(self) -> None:
         for name in ("lanes_m", "lanes_n", "lanes_k"):
-            integer(f"unit.{name}", getattr(self, name), 1, 4096)
+            integer(f"{self.table}.{name}", getattr(self, name), 1, 4096)
         for name in ("decode_lanes_m", "decode_lanes_n", "part_lanes_m", "part_lanes_n"):
-            integer(f"unit.{name}", getattr(self, name), 0, 4096)
-        integer("unit.max_k", self.max_k, 1, 1 << 24)
-        integer("unit.latency_cycles", self.latency_cycles, 1, 100_000)
-        integer("unit.bits_per_beat", self.bits_per_beat, 1, 2)
-        integer("unit.dsp_per_element", self.dsp_per_element, 0, 1024)
-        text("unit.pe", self.pe)
-        subset("unit.weight_bits", self.weight_bits, tuple(range(1, 17)))
-        subset("unit.families", self.families, _FAMILIES)
+            integer(f"{self.table}.{name}", getattr(self, name), 0, 4096)
+        integer(f"{self.table}.max_k", self.max_k, 1, 1 << 24)
+        integer(f"{self.table}.latency_cycles", self.latency_cycles, 1, 100_000)
+        integer(f"{self.table}.bits_per_beat", self.bits_per_beat, 1, 2)
+        integer(f"{self.table}.dsp_per_element", self.dsp_per_element, 0, 1024)
+        text(f"{self.table}.pe", self.pe)
+        subset(f"{self.table}.weight_bits", self.weight_bits, tuple(range(1, 17)))
+        subset(f"{self.table}.families", self.families, _FAMILIES)
         if self.macs > _MOST_ELEMENTS:
             allowed = f"lanes_m * lanes_n * lanes_k of at most {_MOST_ELEMENTS}"
-            raise InputError("design", "unit.lanes_k", self.lanes_k, allowed)
+            raise InputError("design", f"{self.table}.lanes_k", self.lanes_k, allowed)
         second = self.decode_lanes_m or self.decode_lanes_n
         if second and self.decode_lanes_m * self.decode_lanes_n != self.pes:
             found = self.decode_lanes_m * self.decode_lanes_n
             allowed = f"decode_lanes_m * decode_lanes_n = {self.pes}, the elements there are"
-            raise InputError("design", "unit.decode_lanes_m", found, allowed)
+            raise InputError("design", f"{self.table}.decode_lanes_m", found, allowed)
         for name, whole in (("part_lanes_m", self.lanes_m), ("part_lanes_n", self.lanes_n)):
             part = getattr(self, name)
             if (self.part_lanes_m or self.part_lanes_n) and (not part or whole % part):
                 allowed = f"a divisor of {whole}, or 0 for both when there are no parts"
-                raise InputError("design", f"unit.{name}", part, allowed)
+                raise InputError("design", f"{self.table}.{name}", part, allowed)
 
     @property
     def pes(self) -> int:
@@ -137,3 +144,33 @@ class ArraySpec(UnitSpec):
         """Width of the activation buffer's port; see `weight_port_bits`."""
         bits = self.lanes_k * activation_bits * columns
         return bits // 2 if self.bit_serial and self.bits_per_beat == 2 else bits
+
+
+@dataclass(frozen=True)
+class PublishedArray(ArraySpec):
+    """The array that a publication's model sees in a unit with RTL: the table ``[array]``.
+
+    Conventions with ``products = "array"`` simulate it in the place of the unit
+    (`designs.spec.Design.as_published`). It has buffers for activations and weights, and no others.
+
+    Parameters
+    ----------
+    activation_bytes, weight_bytes : int
+        Sizes of its buffers, where they are not the design's; 0: those.
+    """
+
+    table: ClassVar[str] = "array"
+
+    activation_bytes: int = 0
+    weight_bytes: int = 0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in ("activation_bytes", "weight_bytes"):
+            if getattr(self, name) != 0:
+                power_of_two(f"array.{name}", getattr(self, name), 16, 1 << 30)
+
+    @property
+    def unit(self) -> ArraySpec:
+        """The array alone, as the unit of a design."""
+        return ArraySpec(**{field.name: getattr(self, field.name) for field in fields(ArraySpec)})

@@ -7,11 +7,39 @@ from typing import ClassVar
 from designs.checks import power_of_two, subset
 from designs.errors import InputError
 
-__all__ = ["ACTIVATION_BYTES", "UnitSpec", "signed_bits"]
+__all__ = [
+    "ACTIVATION_BYTES",
+    "CODE_TYPES",
+    "CODE_WIDTHS",
+    "GUARD_BITS",
+    "IDENTIFIED_GROUPS",
+    "SPECIAL_VALUES",
+    "UnitSpec",
+    "signed_bits",
+]
 
 ACTIVATION_BYTES = {"int8": 1, "fp16": 2}
 """Bytes of one activation by format."""
 
+CODE_TYPES = ("twos_complement", "bipolar", "float", "flint")
+"""What stored codes may mean; the position is the number in instructions and in `StepControl`.
+
+``bipolar``: odd values around 0. ``float``: sign and magnitude out of 0, 1, 2, 3, 4, 6, 8, 12 (E2M1
+doubled, 4 bits) or 0, 2, 4, 8 (3 bits). ``flint``: 16 in the place of 12 (ANT, MICRO'22). In the
+last two the code of -0 is the special value of its group (BitMoD, HPCA'25, section III), or 0.
+"""
+
+CODE_WIDTHS = {"bipolar": tuple(range(1, 8)), "float": (3, 4), "flint": (4,)}
+"""Widths of codes that have not all of them."""
+
+SPECIAL_VALUES = 4
+"""Special values a group chooses one of: two bits a group (BitMoD, HPCA'25, section III)."""
+
+IDENTIFIED_GROUPS = 4
+"""Groups whose special values' numbers fill one word of scales: bytes of four times two bits."""
+
+GUARD_BITS = 3
+"""Bits kept below the last one of a step's largest FP16 value (BitMoD, HPCA'25, section IV-B)."""
 
 _MOST_MACS = 1 << 16
 
@@ -47,9 +75,12 @@ class UnitSpec:
     ----------
     weight_word_bits : int
         Bits of every code that one word of the weight buffer holds: 8 where a word is a step of
-        8-bit codes (narrower codes fill a part of it), 1 where it is one bit plane of a step.
+        8-bit codes (narrower codes fill a part of it), 1 where it is one bit plane of a step, 2
+        where it is two of them (`mapping.digits`).
     weight_types : tuple of str
-        What stored codes may mean: ``twos_complement``; ``bipolar``, odd values around 0.
+        What stored codes may mean, out of `CODE_TYPES`.
+    least_group_beats : int
+        Fewest cycles between the ends of two scale groups, or passes: shorter ones are refused.
 
     Raises
     ------
@@ -165,9 +196,33 @@ class UnitSpec:
         """Bytes of group scales one group of a tile reads: lanes_n unsigned 8-bit integers."""
         return self.lanes_n
 
+    @staticmethod
+    def scale_words(groups: int, special: bool) -> int:
+        """Words of scales of so many groups of a tile.
+
+        With special values a word goes before the scales of every four groups: the numbers of their
+        special values, two bits each, byte n those of feature n.
+        """
+        return groups + -(-groups // IDENTIFIED_GROUPS) * special
+
     def weight_step_bytes(self, weight_bits: int) -> int:
         """Packed bytes of the weight codes of one step."""
         return self.lanes_n * self.lanes_k * weight_bits // 8
+
+    @property
+    def least_group_beats(self) -> int:
+        return 1
+
+    def step_grain(self, weight_bits: int) -> int:
+        """Steps that fill whole words together and may not be parted; 1 where words are shared."""
+        pairs = self.weight_word_bits == 2 and weight_bits % 2
+        return 2 if pairs else 1
+
+    def least_steps(self, weight_bits: int) -> int:
+        """Fewest steps of a scale group or a pass."""
+        grain = self.step_grain(weight_bits)
+        steps = -(-self.least_group_beats // self.beats(weight_bits))
+        return -(-steps // grain) * grain
 
     # Widths (no overflow is possible by construction) ----------------------------------------
 

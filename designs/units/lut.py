@@ -11,15 +11,12 @@ from typing import ClassVar
 
 from designs.checks import power_of_two, subset
 from designs.errors import InputError
-from designs.units.base import UnitSpec, signed_bits
+from designs.units.base import GUARD_BITS, UnitSpec, signed_bits
 
-__all__ = ["GUARD_BITS", "TABLE_GROUP", "LutSpec", "tree_stages"]
+__all__ = ["TABLE_GROUP", "LutSpec", "tree_stages"]
 
 TABLE_GROUP = 4
 """Activations of one table: for INT8, cells are densest at 4 (LUT Tensor Core, figure 11)."""
-
-GUARD_BITS = 3
-"""Bits kept below the last one of a step's largest FP16 value."""
 
 _HALF_LARGEST_EXPONENT = 30
 _ALIGNED_HALF = 2047 << GUARD_BITS  # a significand of 11 bits, and guard bits

@@ -12,7 +12,14 @@ from amaranth.hdl import Cat, Const, Module, Mux, Shape, Signal, Value, signed
 
 from hwgen.cells.carry_save import carry_save_sum
 
-__all__ = ["FP16", "FloatFormat", "float_product", "float_scaled", "float_sum"]
+__all__ = [
+    "FP16",
+    "FloatFormat",
+    "float_integer_product",
+    "float_product",
+    "float_scaled",
+    "float_sum",
+]
 
 
 @dataclass(frozen=True)
@@ -112,6 +119,34 @@ def float_product(m: Module, name: str, fmt: FloatFormat, a: Value, b: Value) ->
     power = named("power", exponents - fmt.bias + high, signed(fmt.exponent_bits + 2))
     infinite = (_exponent(fmt, a) == fmt.infinite) | (_exponent(fmt, b) == fmt.infinite)
     return _rounded(m, name, fmt, a[-1] ^ b[-1], power, normal, infinite)
+
+
+def float_integer_product(m: Module, name: str, fmt: FloatFormat, a: Value, b: Value) -> Value:
+    """``a * b`` for a float and a signed integer, rounded once.
+
+    The integer's magnitude times the significand, then normalisation by as many places as the
+    magnitude has bits. Parameters and result as in :func:`float_sum`, ``b`` in two's complement.
+    """
+    named = _namer(m, name)
+    bits = len(b)
+    magnitude = named("magnitude", Mux(b[-1], -b.as_signed(), b)[:bits])
+    significand = _significand(fmt, a)
+    columns: list[list[Value]] = [[] for _ in range(len(significand) + bits)]
+    for i, x in enumerate(significand):
+        for j, y in enumerate(magnitude):
+            columns[i + j].append(x & y)
+    total = named("product", carry_save_sum(m, columns))
+    zeros: Value = Const(0, 0)
+    for stage in reversed(range((bits - 1).bit_length())):
+        step = 1 << stage
+        empty = named(f"empty_{stage}", ~total[-step:].any())
+        total = named(
+            f"normal_{stage}", Mux(empty, Cat(Const(0, step), total)[: len(total)], total)
+        )
+        zeros = Cat(empty, zeros)
+    power = named("power", _exponent(fmt, a) + bits - zeros, signed(fmt.exponent_bits + 3))
+    infinite = (_exponent(fmt, a) == fmt.infinite) & b.any()
+    return _rounded(m, name, fmt, a[-1] ^ b[-1], power, total, infinite)
 
 
 def float_scaled(m: Module, name: str, fmt: FloatFormat, a: Value, plane: Value) -> Value:

@@ -9,10 +9,23 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from hwgen.cells.accumulator import plane_bits
-from hwgen.cells.float_arithmetic import FloatFormat, float_product, float_scaled, float_sum
+from hwgen.cells.float_arithmetic import (
+    FloatFormat,
+    float_integer_product,
+    float_product,
+    float_scaled,
+    float_sum,
+)
 from hwgen.cells.lookup import select_entry
 
-__all__ = ["FloatDot", "FloatFullLookup", "FloatFullTable", "FloatHalfLookup", "FloatSerialDot"]
+__all__ = [
+    "FloatDot",
+    "FloatFullLookup",
+    "FloatFullTable",
+    "FloatHalfLookup",
+    "FloatIntegerDot",
+    "FloatSerialDot",
+]
 
 
 class _FloatCell(wiring.Component):
@@ -77,6 +90,46 @@ class FloatDot(_FloatCell):
         pairs = zip(self._words(self.activations), self._words(self.weights), strict=True)
         products = [
             float_product(m, f"product_{i}", self.fmt, a, b) for i, (a, b) in enumerate(pairs)
+        ]
+        self._accumulate(m, self._tree(m, products))
+        return m
+
+
+class FloatIntegerDot(_FloatCell):
+    """``terms`` products of floats and integers, an adder tree, one accumulator, each rounded.
+
+    Parameters
+    ----------
+    fmt : FloatFormat
+    terms : int
+    integer_bits : int
+        Width of a two's complement weight.
+
+    Members
+    -------
+    enable, first : In(1)
+        Take the operands; start a new sum.
+    activations : In(terms * fmt.bits)
+    weights : In(terms * integer_bits)
+    total : Out(fmt.bits)
+    """
+
+    def __init__(self, fmt: FloatFormat, terms: int, integer_bits: int) -> None:
+        self.integer_bits = integer_bits
+        words = {"activations": In(terms * fmt.bits), "weights": In(terms * integer_bits)}
+        super().__init__(fmt, words)
+
+    def elaborate(self, platform):
+        m = Module()
+        products = [
+            float_integer_product(
+                m,
+                f"product_{i}",
+                self.fmt,
+                activation,
+                self.weights.word_select(i, self.integer_bits),
+            )
+            for i, activation in enumerate(self._words(self.activations))
         ]
         self._accumulate(m, self._tree(m, products))
         return m

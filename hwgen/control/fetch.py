@@ -5,6 +5,7 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from designs.spec import INSTRUCTION_BYTES, Design
+from designs.units.base import CODE_TYPES, CODE_WIDTHS
 from hwgen.control.fields import instruction_layout
 from hwgen.memory.buffer import Buffer
 from hwgen.memory.striped import Burst, ReadBeat
@@ -189,10 +190,26 @@ class Fetch(wiring.Component):
         counts = (view.n_tiles, view.m_tiles, view.k_steps, view.group_steps, view.planes)
         widths = Cat(view.weight_bits == bits for bits in unit.weight_bits)
         wrong = Cat(count == 0 for count in counts).any() | ~widths.any()
+        known = [CODE_TYPES.index(name) for name in unit.weight_types]
+        wrong = wrong | ~Cat(view.code_type == number for number in known).any()
+        for name, widths in CODE_WIDTHS.items():
+            others = [bits for bits in unit.weight_bits if bits not in widths]
+            if name in unit.weight_types and others:
+                fits = ~Cat(view.weight_bits == bits for bits in others).any()
+                wrong = wrong | ((view.code_type == CODE_TYPES.index(name)) & ~fits)
         if "bipolar" not in unit.weight_types:
-            wrong = wrong | view.bipolar | (view.planes != 1)
-        elif 8 in unit.weight_bits:
-            wrong = wrong | (view.bipolar & (view.weight_bits == 8))
+            wrong = wrong | (view.planes != 1)
+        if "float" in unit.weight_types:
+            floating = view.code_type >= CODE_TYPES.index("float")
+            wrong = wrong | (view.special & ~(view.scaled & floating))
+        else:
+            wrong = wrong | view.special
+        for bits in unit.weight_bits:
+            short = view.group_steps < unit.least_steps(bits)
+            if unit.step_grain(bits) > 1:
+                short = short | view.group_steps[0]
+            if unit.least_steps(bits) > 1:
+                wrong = wrong | ((view.weight_bits == bits) & short)
         if unit.activation_formats == ("int8",):
             wrong = wrong | view.half
         if unit.activation_formats == ("fp16",):

@@ -20,16 +20,17 @@ from itertools import pairwise
 from amaranth.hdl import Cat, Const, Module, Mux, Signal, signed
 from amaranth.lib import data
 
+from designs.units.base import CODE_TYPES
 from designs.units.lut import LutSpec, tree_stages
 from hwgen.units.base import MatrixUnit
-from hwgen.units.lut_align import LutAlign
+from hwgen.units.half_align import HalfAlign
 from hwgen.units.lut_row import LutRow
 from hwgen.units.lut_table import LutTable
 
 __all__ = ["LutUnit"]
 
 _CONTROL = data.StructLayout(
-    {"bipolar": 1, "half": 1, "word": 3, "group_last": 1, "pass_last": 1, "scaled": 1}
+    {"bipolar": 1, "half": 1, "beat": 3, "group_last": 1, "pass_last": 1, "scaled": 1}
 )
 """What of the word's control travels beside the data."""
 
@@ -66,10 +67,10 @@ class LutUnit(MatrixUnit):
                 advance
                 & self.control.valid
                 & self.weights.valid
-                & (self.activations.valid | (word.word != 0))
+                & (self.activations.valid | (word.beat != 0))
                 & (self.scales.valid | ~(word.scaled & word.group_last))
             ),
-            take_step.eq(take & (word.word == 0)),
+            take_step.eq(take & (word.beat == 0)),
             take_scales.eq(take & word.scaled & word.group_last),
             self.control.ready.eq(take),
             self.weights.ready.eq(take),
@@ -85,7 +86,10 @@ class LutUnit(MatrixUnit):
         scales = self._travelling("scales", 8 * spec.scale_word_bytes, self._group)
         with m.If(advance):
             m.d.sync += [valid[0].eq(take), scales[0].eq(self.scales.payload)]
-            m.d.sync += [getattr(control[0], n).eq(getattr(word, n)) for n, _ in _CONTROL]
+            m.d.sync += [
+                getattr(control[0], n).eq(getattr(word, n)) for n, _ in _CONTROL if n != "bipolar"
+            ]
+            m.d.sync += control[0].bipolar.eq(word.code_type == CODE_TYPES.index("bipolar"))
             for registers in (valid, control, scales):
                 m.d.sync += [new.eq(old) for old, new in pairwise(registers)]
             m.d.sync += self.sums.valid.eq(valid[-1] & control[-1].pass_last)
@@ -96,7 +100,7 @@ class LutUnit(MatrixUnit):
             with m.If(self._enable[stage]):
                 m.d.sync += new.eq(old)
         self._new_step = Signal(self._tables + 1)
-        new = [word.word == 0, *(c.word == 0 for c in control[: self._tables])]
+        new = [word.beat == 0, *(c.beat == 0 for c in control[: self._tables])]
         m.d.comb += self._new_step.eq(self._enable[: self._tables + 1] & Cat(new))
 
         first = self._first_flags(m)
@@ -146,7 +150,7 @@ class LutUnit(MatrixUnit):
         base: Signal | Const = Const(0, 0)
         if spec.has_half:
             int8 = "int8" in spec.activations
-            m.submodules[f"align_{row}"] = align = LutAlign(spec.lanes_k, int8=int8)
+            m.submodules[f"align_{row}"] = align = HalfAlign(spec.lanes_k, int8=int8)
             m.d.comb += [
                 align.enable.eq(self._new_step[stage : stage + align.stages]),
                 align.elements.eq(activations),
@@ -196,7 +200,7 @@ class LutUnit(MatrixUnit):
             lanes.entries.eq(entries),
             lanes.indices.eq(indices),
             lanes.first.eq(group_first),
-            lanes.plane_first.eq(self._control[self._planes - 1].word == 0),
+            lanes.plane_first.eq(self._control[self._planes - 1].beat == 0),
         ]
         if spec.most_shift:
             m.d.comb += lanes.shift.eq(self._shift_amount(m, row, base))
@@ -227,10 +231,10 @@ class LutUnit(MatrixUnit):
 
     def _shift_amount(self, m, row: int, base):
         """Plane plus exponent, registered up to the shift stage."""
-        plane = self._control[self._shift - 1].word
+        plane = self._control[self._shift - 1].beat
         if not len(base):
             return plane
-        amount = base + self._control[self._tables].word
+        amount = base + self._control[self._tables].beat
         for stage in range(self._tables + 1, self._shift):
             register = Signal(
                 range(self.spec.most_shift + 1), name=f"shift_{row}_{stage}", reset_less=True

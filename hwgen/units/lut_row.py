@@ -13,30 +13,21 @@ section 3). Groups of four share one accumulator; with one accumulator each, the
 smaller than adding the activations bit by bit.
 """
 
-from typing import NamedTuple
-
-from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, signed
+from amaranth.hdl import Const, Module, Mux, Signal, signed
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from designs.units.lut import tree_stages
+from hwgen.units.carried import Carried, adder_tree, carried_sum, registered, shifted
 
 __all__ = ["LutRow"]
-
-
-class _Term(NamedTuple):
-    """A number in two parts: ``value + carry``; the carry is the 1 that ends a negation."""
-
-    value: Value
-    carry: Value
 
 
 class LutRow(wiring.Component):
     """``lanes_n`` lanes of one token; each reads ``groups`` tables a cycle.
 
-    A lane negates an entry by inverting it; the missing 1 is the carry into an adder. A tree of
-    ``groups`` numbers has one adder less than carries: the last one fills the places that the
-    shift vacates and enters the accumulator's adder, where the two amount to it, shifted.
+    A lane negates an entry by inverting it; the missing 1 is the carry into an adder
+    (`hwgen.units.carried`).
 
     Parameters
     ----------
@@ -127,7 +118,7 @@ class LutRow(wiring.Component):
             total = self._accumulated(m, f"sum_{n}", term, self.accumulator_bits, add)
             m.d.comb += self.sums.word_select(n, self.accumulator_bits).eq(total)
         if self.token_sum_bits:
-            whole = [_Term(table[7], Const(0, 0)) for table in tables]
+            whole = [Carried(table[7], Const(0, 0)) for table in tables]
             base = shift if self.most_base else Const(0, 0)
             term = self._shifted(m, "token", self._tree(m, "token", whole), base)
             add = add & self.plane_first
@@ -135,7 +126,7 @@ class LutRow(wiring.Component):
             m.d.comb += self.token_sum.eq(total)
         return m
 
-    def _looked_up(self, m, table, lane: int, group: int) -> _Term:
+    def _looked_up(self, m, table, lane: int, group: int) -> Carried:
         """One entry, or its negation: a tree of seven multiplexers a bit, and an XOR."""
         index = self.indices.word_select(lane * self.groups + group, 4)
         entries = table
@@ -148,61 +139,20 @@ class LutRow(wiring.Component):
             negate.eq(~index[3]),
             picked.eq(entries[0] ^ negate.replicate(self.entry_bits).as_signed()),
         ]
-        return _Term(picked, negate)
+        return Carried(picked, negate)
 
-    def _tree(self, m, name: str, terms: list[_Term]) -> _Term:
+    def _tree(self, m, name: str, terms: list[Carried]) -> Carried:
         """Adder tree, registered after every two levels (and after a lookup without adders)."""
-        for stage in range(tree_stages(self.groups)):
-            for _ in range(2):
-                if len(terms) > 1:
-                    pairs = zip(terms[::2], terms[1::2], strict=True)
-                    terms = [_Term(_added(a.value, b), a.carry) for a, b in pairs]
-            if self.pipelined:
-                terms = [
-                    self._registered(m, f"tree_{name}_{stage}_{i}", term, self.enable[stage])
-                    for i, term in enumerate(terms)
-                ]
-        return terms[0]
+        return adder_tree(m, name, terms, self.enable if self.pipelined else None)
 
-    def _shifted(self, m, name: str, term: _Term, shift) -> _Term:
+    def _shifted(self, m, name: str, term: Carried, shift) -> Carried:
         """The term times ``2^shift``, the carry in the vacated places too."""
-        value = term.value
-        fill = term.carry if len(term.carry) else Const(0, 1)
-        for bit in range(len(shift)):
-            moved = Cat(fill.replicate(1 << bit), value).as_signed()
-            bits = min(len(moved), self._term_bits)
-            level = Signal(signed(bits), name=f"shift_{name}_{bit}")
-            m.d.comb += level.eq(Mux(shift[bit], moved, value))
-            value = level
-        term = _Term(value, term.carry)
-        if self.pipelined:
-            term = self._registered(m, f"shifted_{name}", term, self.enable[-2])
-        return term
+        term = shifted(m, name, term, shift, self._term_bits)
+        return registered(m, f"shifted_{name}", term, self.enable[-2]) if self.pipelined else term
 
-    def _accumulated(self, m, name: str, term: _Term, bits: int, enable):
+    def _accumulated(self, m, name: str, term: Carried, bits: int, enable):
         total = Signal(signed(bits), name=name, reset_less=True)
         kept = Mux(self.first, 0, total)
         with m.If(enable):
-            m.d.sync += total.eq(_added(kept, term))
+            m.d.sync += total.eq(carried_sum(kept, term))
         return total
-
-    @staticmethod
-    def _registered(m, name: str, term: _Term, enable) -> _Term:
-        value = Signal(signed(len(term.value)), name=name, reset_less=True)
-        with m.If(enable):
-            m.d.sync += value.eq(term.value)
-        if not len(term.carry):
-            return _Term(value, term.carry)
-        carry = Signal(name=f"{name}_carry", reset_less=True)
-        with m.If(enable):
-            m.d.sync += carry.eq(term.carry)
-        return _Term(value, carry)
-
-
-def _added(value, term: _Term):
-    """``value + term`` with the carry on the adder's carry input: a place below the lowest."""
-    if not len(term.carry):
-        return value + term.value
-    left = Cat(Const(1, 1), value).as_signed()
-    right = Cat(term.carry, term.value).as_signed()
-    return (left + right)[1:].as_signed()

@@ -6,7 +6,7 @@ from functools import cache
 from designs.files import load_design
 from designs.parts import Formats
 from designs.spec import Buffers, Design
-from designs.units import DenseSpec, LutSpec
+from designs.units import BitSerialSpec, DenseSpec, LutSpec
 
 __all__ = ["DESIGNS", "test_design"]
 
@@ -17,7 +17,18 @@ LUT_UNITS = {
 }
 """Lookup units in otherwise equal designs."""
 
-DESIGNS = ("tiny", "narrow", "striped", "wide_line", "lut", *LUT_UNITS)
+BIT_SERIAL_UNITS = {
+    "bit_serial_narrow": BitSerialSpec(1, 8, 8, (3, 4, 5, 8), 256, scale_bits_per_beat=4),
+    "bit_serial_half": BitSerialSpec(4, 8, 4, (3, 4, 6), 256, ("fp16",), 2, 4),
+    "bit_serial_tiles": BitSerialSpec(4, 4, 2, (3, 4), 256, ("int8", "fp16"), 1, 4, 2),
+    "bit_serial_integers": BitSerialSpec(1, 4, 2, (2, 6, 7), 256),
+}
+"""Bit-serial units in otherwise equal designs."""
+
+_LIBRARY = {"lut": "lut-tiny", "bit_serial": "bitmod-tiny"}
+_UNITS = LUT_UNITS | BIT_SERIAL_UNITS
+
+DESIGNS = ("tiny", "narrow", "striped", "wide_line", "lut", "bit_serial", *_UNITS)
 
 
 @cache
@@ -33,14 +44,19 @@ def test_design(name: str) -> Design:
     - ``lut_narrow``: one token lane and one table, INT8 only, 1-bit and 2-bit weights.
     - ``lut_half``: four tables a lane, FP16 only.
     - ``lut_quantised``: tables of 8 bits, every weight type and both activation formats.
+    - ``bit_serial``: bitmod-tiny of the library.
+    - ``bit_serial_narrow``: one token lane, INT8 only, four bits of a scale a cycle.
+    - ``bit_serial_half``: two by two tiles, FP16 only.
+    - ``bit_serial_tiles``: four rows of tiles, as many as two bits of a scale a cycle allow.
+    - ``bit_serial_integers``: widths without floating codes, INT8 only.
     """
-    if name == "lut":
-        return load_design("lut-tiny")
-    if name in LUT_UNITS:
-        unit = LUT_UNITS[name]
+    if name in _LIBRARY:
+        return load_design(_LIBRARY[name])
+    if name in _UNITS:
+        unit = _UNITS[name]
         formats = Formats(activation_bits=16 if unit.activations == ("fp16",) else 8)
-        tiny = load_design("lut-tiny")
-        return dataclasses.replace(tiny, name=name, unit=unit, formats=formats)
+        base = load_design(_LIBRARY[unit.kind])
+        return dataclasses.replace(base, name=name, unit=unit, formats=formats)
     tiny = load_design("dense-int8-tiny")
     if name == "tiny":
         return tiny

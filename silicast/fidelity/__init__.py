@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from silicast.fidelity import bitmod, fpga
+from silicast.fidelity.bitmod_speed import Speedup, speedups
 from silicast.fidelity.document import render
 from silicast.fidelity.fpga import Absent
 from silicast.fidelity.gates import GatedRow
@@ -22,6 +23,7 @@ __all__ = [
     "GatedRow",
     "LutComparison",
     "Row",
+    "Speedup",
     "Waterfall",
     "fidelity",
     "waterfall",
@@ -45,12 +47,15 @@ class Fidelity:
         Published figures that are not compared, and why.
     lut : LutComparison
         Papers on look-up hardware: rows with gates, and what is only listed.
+    speeds : tuple of Speedup
+        BitMoD's speed over that of others, model by model, with gates.
     """
 
     rows: tuple[Row, ...]
     waterfalls: tuple[Waterfall, ...]
     absent: tuple[Absent, ...]
     lut: LutComparison
+    speeds: tuple[Speedup, ...]
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
@@ -60,14 +65,15 @@ class Fidelity:
             "waterfalls": [item.to_dict() for item in self.waterfalls],
             "absent": [asdict(item) for item in self.absent],
             "lut": self.lut.to_dict(),
+            "speeds": [speed.to_dict() for speed in self.speeds],
         }
 
     def render(self) -> str:
         """The page as Markdown."""
-        return render(self.rows, self.waterfalls, self.absent, self.lut)
+        return render(self.rows, self.waterfalls, self.absent, self.lut, self.speeds)
 
 
 def fidelity() -> Fidelity:
     """Run every comparison; a few seconds."""
     rows = (*bitmod.rows(), *bitmod.claim_rows(), *fpga.rows(), *gpu_rows())
-    return Fidelity(rows, waterfalls(), fpga.absent(), compare_lut())
+    return Fidelity(rows, waterfalls(), fpga.absent(), compare_lut(), speedups())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from silicast.fidelity.bitmod_speed import Speedup
 from silicast.fidelity.fpga import Absent
 from silicast.fidelity.gates import METHODS, GatedRow
 from silicast.fidelity.lut import LutComparison
@@ -33,6 +34,14 @@ SECTIONS = {
         "and 13B, Llama-3-8B), each accelerator relative to FP16. Lossless is INT6; lossy is FP4 "
         "for the prompt and FP3 for decode. The generative task is the prompt of 256 tokens and "
         "20 decode steps.",
+    ),
+    "bitmod-speed": (
+        "BitMoD: speed on three models",
+        "BitMoD over FP16, ANT and OliVe: cycles of one accelerator by cycles of the other, out of "
+        "the rows above. Each is gated at 5 % of what is published, counted the publication's way. "
+        "The physical column sets the programs of `bitmod-28nm` on its hardware, whose buffer of "
+        "activations has 2 MiB, beside the closed forms of the other arrays with 512 KiB: those "
+        "are not equal machines.",
     ),
     "fpga": (
         "Accelerators on FPGAs",
@@ -122,10 +131,13 @@ def _summary(rows: Sequence[Row]) -> str:
     return _table(columns, "lllrllrr", lines)
 
 
-def _ours(row: Row) -> str:
-    """Cells of what silicast finds: counted the publication's way, then physically."""
-    pairs = ((row.counted, row.counted_error), (row.physical, row.physical_error))
-    return " | ".join(f"{_quantity(value, row.unit)} | {_percent(off)}" for value, off in pairs)
+def _ours(row: Row, *between: str) -> str:
+    """Cells of what silicast finds: counted the publication's way, further cells, physically."""
+    counted, physical = (
+        f"{_quantity(value, row.unit)} | {_percent(off)}"
+        for value, off in ((row.counted, row.counted_error), (row.physical, row.physical_error))
+    )
+    return " | ".join((counted, *between, physical))
 
 
 def _compared(rows: Sequence[Row]) -> str:
@@ -161,6 +173,26 @@ def _claims(rows: Sequence[Row]) -> str:
     ]
     columns = "claim; task | where | published | as counted | error | physical | error | reason"
     return _table(columns, "llrrrrrl", lines)
+
+
+def _speeds(speeds: Sequence[Speedup]) -> str:
+    """Ratios with their gates, by publication; the reason that its rows share said once."""
+    parts = []
+    for place in dict.fromkeys(speed.row.place for speed in speeds):
+        members = [speed for speed in speeds if speed.row.place == place]
+        lines = [
+            f"{speed.row.weights} | {speed.row.workload} | {_published(speed.row)} | "
+            f"{_ours(speed.row, 'yes' if speed.met else '**no**')}"
+            for speed in members
+        ]
+        columns = (
+            "speed of | workload | published | as counted | error | within 5 % | physical | error"
+        )
+        met = sum(speed.met for speed in members)
+        first = members[0].row
+        text = f"Class {first.grade}; {place}: {met} of {len(members)} gates are met. "
+        parts += [text + first.reason, _table(columns, "llrrrlrr", lines)]
+    return "\n\n".join(parts)
 
 
 def _fpga(rows: Sequence[Row]) -> str:
@@ -282,6 +314,7 @@ def render(
     waterfalls: Sequence[Waterfall],
     absent: Sequence[Absent],
     lut: LutComparison,
+    speeds: Sequence[Speedup],
 ) -> str:
     """The page.
 
@@ -295,13 +328,22 @@ def render(
         What is not compared of accelerators on FPGAs.
     lut : LutComparison
         Papers on look-up hardware.
+    speeds : sequence of Speedup
+        One accelerator's speed over another's, with gates.
     """
     grades = "; ".join(f"{name}: {meaning}" for name, meaning in GRADES.items()) + "."
-    parts = [_HEAD.format(grades=grades), "## Summary", _summary(rows)]
+    parts = [
+        _HEAD.format(grades=grades),
+        "## Summary",
+        _summary([*rows, *(speed.row for speed in speeds)]),
+    ]
     bodies = {"bitmod-claims": _claims, "fpga": _fpga, "lut-gpu": _gpu}
     for section, (title, introduction) in SECTIONS.items():
         if section == "lut-gpu":
             parts.append(_lut(lut))
+        if section == "bitmod-speed":
+            parts += [f"## {title}", introduction, _speeds(speeds)]
+            continue
         chosen = [row for row in rows if row.section == section]
         body = bodies.get(section, _bitmod)
         parts += [f"## {title}", introduction, body(chosen)]
@@ -312,9 +354,11 @@ def render(
         "Llama-2-7B. The switches of `--conventions bitmod-hpca25` are set to their physical "
         "values one after the other, in the order in which `sim/conventions/switches.py` defines "
         "them; each line is the change against the line above. What a switch costs depends on "
-        "those before it; the lines add up to the whole difference. In prompts the largest is "
-        "`buffer_share`: these designs have no buffer for partial sums, so tiles need the whole of "
-        "K at once, and operands that do not fit are read again for every bufferful of the other.",
+        "those before it; the lines add up to the whole difference. The last one, `products`, "
+        "leaves the publication's array for programs on the generated hardware. Of those before "
+        "it the largest in prompts is `buffer_share`: the arrays have no buffer for partial sums, "
+        "so tiles need the whole of K at once, and operands that do not fit are read again for "
+        "every bufferful of the other.",
         *(_waterfall(item) for item in waterfalls),
     ]
     return "\n\n".join(part.rstrip("\n") for part in parts) + "\n"

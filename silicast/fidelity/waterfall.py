@@ -34,6 +34,7 @@ WHY = {
     "array_overhead": "the factor of 1.5 on elements, which the simulator does not explain",
     "dram_pj_per_bit": "the technology file has the same energy of a bit",
     "pe_picojoules": "elements as published with their design, not the simulator's constants",
+    "products": "programs on the generated hardware with its buffers; an array without RTL stays",
 }
 """What each switch stands for, in one line."""
 

@@ -9,6 +9,7 @@ import cattrs
 
 from designs.checks import text
 from designs.errors import InputError
+from designs.spec import Design
 from designs.tables import WrongType, converter, named_file, parse_toml, structure
 
 __all__ = ["PHYSICAL", "Conventions", "list_conventions", "load_conventions"]
@@ -23,6 +24,7 @@ _CHOICES = {
     "buffers_hold": ("product", "operator"),
     "array_shape": ("fastest", "phase"),
     "port_width": ("code", "stored"),
+    "products": ("program", "array"),
 }
 
 
@@ -85,6 +87,10 @@ class Conventions:
     pe_picojoules : dict of str to float
         Energy a cycle of an element, by the name of the design or else of the element; those not
         named keep the process file's.
+    products : str
+        Products of a unit with RTL whose design has an ``[array]`` table: ``program``: linear
+        layers are compiled, and their programs run on the timeline; ``array``: the design has that
+        array instead of the unit, in everything.
     """
 
     name: str = "physical"
@@ -112,6 +118,7 @@ class Conventions:
     array_overhead: float = 1.0
     dram_pj_per_bit: float = 0.0
     pe_picojoules: dict[str, float] = field(default_factory=dict)
+    products: str = "program"
 
     def __post_init__(self) -> None:
         text("name", self.name)
@@ -139,6 +146,10 @@ class Conventions:
     def element_picojoules(self, design: str, element: str) -> float | None:
         """Energy of an element a cycle; None: what the process file says."""
         return self.pe_picojoules.get(design, self.pe_picojoules.get(element))
+
+    def seen(self, design: Design) -> Design:
+        """The design that is simulated: with its published array where ``products`` says so."""
+        return design.as_published() if self.products == "array" else design
 
     def changed(self) -> tuple[str, ...]:
         """Switches that differ from the physical defaults, in the order of the fields."""

@@ -190,20 +190,32 @@ def _vector(cost: GemmCost) -> np.ndarray:
     return np.array([*lines, *(cost.reasons[reason] for reason in REASONS)], float)
 
 
+def _scale_words(design: Design, tiling: Tiling) -> int:
+    """Words of scales that one tile of sums reads: chunk by chunk, of all planes."""
+    fmt, special = tiling.weights.fmt, bool(tiling.weights.fmt.special_values)
+    if not fmt.scaled:
+        return 0
+    return fmt.planes * sum(
+        count * design.unit.scale_words(groups, special)
+        for _, count, groups in tiling.weights.chunks.runs()
+    )
+
+
 def program_cost(design: Design, shape: GemmShape, fmt: WeightFormat, products: int) -> Cost:
     """One execution of a linear layer: ``products`` programs one after the other.
 
     On-chip accesses follow from the program: each step reads a word of activations and one or
     several of weights, whole words also where it uses half of one, each group of a tile a word of
-    scales, each line that arrives is written once, each sum is written once and read once. A tile
-    whose K is cut into pieces is read from the partial sums before each piece but the first, and
-    written there after each but the last.
+    scales, and every four groups one with the numbers of their special values, each line that
+    arrives is written once, each sum is written once and read once. A tile whose K is cut into
+    pieces is read from the partial sums before each piece but the first, and written there after
+    each but the last.
     """
     one = np.ones(1, np.int64)
     cost = simulate_gemm(design, shape, fmt)
     unit, buffers, line_bits = design.unit, design.buffers, 8 * design.line_bytes
     steps = cost.compute_cycles / unit.beats(fmt.bits)
-    words = max(1, int(unit.step_words(fmt.bits)))
+    words = max(1.0, float(unit.step_words(fmt.bits)))  # two steps share words of odd codes
     word_bits = 8 * unit.weight_word_bytes
     tile_bits = 8 * design.tile_lines * design.line_bytes
     stored = cost.lines["store"] * line_bits / tile_bits
@@ -211,8 +223,8 @@ def program_cost(design: Design, shape: GemmShape, fmt: WeightFormat, products: 
     ports = {port.buffer: port for port in buffer_ports(design)}
     scale, partial = ports["scale"], ports["partial"]
     tiles = ceil(shape.m / unit.lanes_m) * ceil(shape.n / unit.lanes_n) * products
-    scales = float(tiles * fmt.groups(shape.k) * fmt.planes * fmt.scaled)
     tiling = choose_tiling(design, shape, fmt)
+    scales = float(tiles * _scale_words(design, tiling))
     pieces = float(tiles * (tiling.weights.chunks.parts - 1))
     # Scales come with the weights; both are stored in whole lines.
     codes, groups = weight_slot_lines(design, tiling).sum(), scale_slot_lines(design, tiling).sum()

@@ -2,6 +2,7 @@
 
 from sim.units.array import ArrayCosts
 from sim.units.base import Logic, NotModelled, UnitCosts
+from sim.units.bit_serial import BitSerialCosts
 from sim.units.dense import DenseCosts
 from sim.units.lut import LutCosts
 
@@ -11,4 +12,5 @@ UNIT_COSTS: dict[str, UnitCosts] = {
     "dense": DenseCosts(),
     "array": ArrayCosts(),
     "lut": LutCosts(),
+    "bit_serial": BitSerialCosts(),
 }

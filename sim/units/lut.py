@@ -56,7 +56,7 @@ def _control(spec: LutSpec) -> list[Part]:
 
 
 def _align(spec: LutSpec) -> list[Part]:
-    """hwgen/units/lut_align.py: largest exponent, shift, round, sign; for one token."""
+    """hwgen/units/half_align.py: largest exponent, shift, round, sign; for one token."""
     count, bits = spec.lanes_k, spec.aligned_bits
     magnitude = bits - 1
     parts = [

@@ -35,11 +35,26 @@ KINDS = {
     "lookup-pair": "sum of two lookups; bits of one of their words",
     "selector-2": "one of two words; bits of a word",
     "selector-3": "one of three words; bits of a word",
+    "selector-4": "one of four words; bits of a word",
     **{f"shift-{n}": f"left shift of {n} levels; bits of the shifted word" for n in range(1, 7)},
     "rounding-shifter": "right shift that keeps a guard and a sticky bit; bits times levels",
     "multiplier": "signed product; product of the operands' bits",
     "scaler": "product of a signed word and an unsigned scale; product of their bits",
     "rounding-scaler": "scaler whose product loses its lowest bits, rounded; likewise",
+    "term-1": "word shifted by up to 1 place, inverted or not, or 0; bits of the result",
+    "term-3": "the same, by up to 3 places",
+    "term-pair-1": "sum of two words of term-1; bits of the sum",
+    "term-pair-3": "sum of two words of term-3; bits of the sum",
+    "booth-terms": "term generator of integers of even widths; codes",
+    "booth-terms-odd": "the same, odd widths too; codes",
+    "float-terms": "term generator of integers and floating codes of even widths; codes",
+    "float-terms-odd": "the same, odd widths too; codes",
+    **{
+        f"serial-scaler-{n}": f"word times {n} bits of a scale, plus a running product; bits of the"
+        " word"
+        for n in (1, 2, 4)
+    },
+    "shortened-total": "running total of a word or its upper part; bits of the total",
     "gate": "enable of a stage: AND of three signals",
     "register": "word with an enable",
     "control-register": "word with an enable and a reset",
@@ -58,6 +73,12 @@ ADDERS = {
     "magnitude": 1,
     "comparison": 1,
     "lookup-pair": 1,
+    "term-pair-1": 1,
+    "term-pair-3": 1,
+    "serial-scaler-1": 1,
+    "serial-scaler-2": 2,
+    "serial-scaler-4": 4,
+    "shortened-total": 1,
 }
 """Kinds with carry chains, and how many of them."""
 

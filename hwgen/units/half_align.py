@@ -12,16 +12,16 @@ from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, signed
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from designs.units.lut import GUARD_BITS
+from designs.units.base import GUARD_BITS
 from hwgen.units.rounding import halved_to_even
 
-__all__ = ["LutAlign"]
+__all__ = ["HalfAlign"]
 
 _EXPONENT_BITS = 5
 _ALIGNED_BITS = 15  # +-2047 * 2^3
 
 
-class LutAlign(wiring.Component):
+class HalfAlign(wiring.Component):
     """Aligns one token's ``lanes_k`` FP16 activations in two stages; passes INT8 ones on.
 
     First stage: the largest exponent. Second: shift, round, apply the sign. Infinities and NaNs

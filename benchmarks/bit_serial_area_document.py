@@ -1,0 +1,305 @@
+"""The page docs/bit-serial-area.md, from a study of the areas."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from benchmarks.bit_serial_area_rows import (
+    RATES,
+    TILE,
+    UNITS_COMPARED,
+    Study,
+    elements,
+    unit_label,
+)
+from benchmarks.markdown import markdown_table
+
+__all__ = ["DOCUMENT", "write_document"]
+
+DOCUMENT = Path(__file__).parent.parent / "docs" / "bit-serial-area.md"
+
+_TERMS = "term generator, all codes"
+_FMA, _FMA_HELD = "FP16 x FP16", "FP16 x FP16, registered operands"
+_INT8_FLOAT, _INT8_FLOAT_HELD = "FP16 x INT8", "FP16 x INT8, registered operands"
+
+_STAGES = ("exponent match", "products", "group sum", "dequantiser")
+_PUBLISHED_LOGIC = (119.2, 498.4, 475.9, 128.1)
+_PUBLISHED_ALL = (306.9, 748.3, 546.1, 192.4)
+"""um2 of the stages at 28 nm, without and with registers: development repository yc2367/BitMoD,
+hardware/PE_Area_Power.xlsx. Registers between two stages are counted in both there."""
+
+_INTRODUCTION = """# Area of the bit-serial element
+
+Written by `python -m benchmarks.bit_serial_area --liberty FILE`; `--page` writes it from
+`benchmarks/results/bit_serial_area.json`. Verilog that this repository generates, {tool}{library};
+no clock target, no placement. Nothing is fitted to a published figure.
+
+BitMoD (Chen et al., HPCA'25, arXiv 2411.11745): the README of its repository
+(abdelfattah-lab/BitMoD-HPCA-25) states that a Cornell patent application covers the work.
+
+- The element of the accelerators is a column's: `hwgen/units/bit_serial_column.py`,
+  `term_generator.py`, `dequantiser.py`, `half_align.py`. Its sums are exact integers.
+- The element as the paper draws it (figure 5) is `hwgen/cells/bitmod_element.py`: exponents matched
+  in every element, products of 14 bits, a sum of 17, a group sum with a mantissa of 15 bits and an
+  exponent of 6, the scale bit by bit. It is built to be right, since the published Verilog is not:
+  that adds a small product to a large sum without aligning it, and never clears the dequantiser.
+  `rounded` rounds shifted products and group sums to nearest even, `cut off` drops what moves out,
+  as the published Verilog does. `tests/test_bitmod_element.py` compares both with
+  `benchmarks/bitmod_arithmetic.py`, bit by bit.
+- What it competes with is in `hwgen/cells/`: FP16 results are rounded after every operation,
+  subnormals are zero (`float_cells.py`); INT8 products and the accumulator are one carry-save tree
+  (`dense_dot.py`). All are simulated against NumPy.
+"""
+
+
+def write_document(study: Study) -> str:
+    """The whole page."""
+    library = f", cells of `{study.library}`" if study.library else ""
+    sections = (_ratios, _parts, _rate, _units, _errors, _differences, _cells)
+    introduction = _INTRODUCTION.format(tool=study.tool, library=library)
+    return "\n".join([introduction, *(section(study) for section in sections)])
+
+
+def _metric(study: Study) -> tuple[str, str]:
+    """What areas are: attribute and unit."""
+    return ("um2", "um2") if study.library else ("transistors", "transistors")
+
+
+def _all(study: Study, label: str) -> float:
+    return float(getattr(study.cells[label], _metric(study)[0]))
+
+
+def _logic(study: Study, label: str) -> float:
+    """Without registers; transistors cannot be told apart, gates are taken in their place."""
+    cell = study.cells[label]
+    return float(cell.gates - cell.gate_ff if cell.logic_um2 is None else cell.logic_um2)
+
+
+def _ratios(study: Study) -> str:
+    held = _all(study, _FMA_HELD)
+    rows = []
+
+    def row(label: str, published: str, found: float, note: str = "") -> None:
+        rows.append((label, published, f"{found:.2f}", note))
+
+    for kind in ("rounded", "cut off"):
+        paper = f"paper's element, {kind}"
+        row(
+            f"element, {kind} / FP16 x FP16, with registers",
+            "0.77",
+            _all(study, paper) / held,
+            "1507.7 / 1968.7 um2, simulator; 0.91 if the sheet's registers are all counted",
+        )
+        row(
+            f"element, {kind} / FP16 x FP16, logic alone",
+            "0.70",
+            _logic(study, paper) / _logic(study, _FMA),
+            "1221.6 / 1733.5 um2",
+        )
+    row(
+        "the same, rebuilt in P3-LLM, table VIII",
+        "1.26",
+        _all(study, "paper's element, rounded") / held,
+        "1291.6 / 1023.1 um2, same first author, its floating accumulator blamed",
+    )
+    row(
+        "FP16 x INT8 / FP16 x FP16, with registers",
+        "0.67",
+        _all(study, _INT8_FLOAT_HELD) / held,
+        "1318.6 / 1968.7 um2",
+    )
+    row(
+        "FP16 x INT8 / FP16 x FP16, logic alone",
+        "0.71",
+        _logic(study, _INT8_FLOAT) / _logic(study, _FMA),
+        "1222.8 / 1733.5 um2",
+    )
+    tile = TILE * TILE * _all(study, "paper's element, rounded")
+    encoders = TILE * _all(study, _TERMS)
+    row(
+        "term generators / elements of a tile",
+        "0.025",
+        encoders / tile,
+        "2419 / 97 090 um2, table X",
+    )
+    rows[-1] = (*rows[-1][:2], f"{encoders / tile:.3f}", rows[-1][3])
+    row(
+        "tile of 64 with term generators / 48 FP16 x FP16",
+        "1.04",
+        (tile + encoders) / (48 * held),
+        "99 509 / 95 498 um2, table X",
+    )
+    columns = ("ratio", "published", "here", "published areas, 28 nm")
+    multiply_add, element = _logic(study, _FMA), _logic(study, "paper's element, rounded")
+    return (
+        "## Beside the paper's ratios\n\n"
+        + markdown_table(columns, rows, (0, 3))
+        + "\nWhere the difference lies: the paper's FP16 multiply-add is large for what it does, "
+        "its element\nsmall. A NAND gate of the same process "
+        "is the yardstick that would tell; the publication has none.\n"
+        f"Here an FP16 multiply-add without registers takes "
+        f"{multiply_add:,.0f} and the element's four stages {element:,.0f};\n"
+        "the element alone aligns twice (lanes, and their sum to the group's) and renormalises, so "
+        "that it has\nmore shifters than the multiply-add. Later papers find the same: P3-LLM as "
+        "above, and UNICORE gives\nBitMoD with 4-bit weights a compute density of 1.28 where its own "
+        "FP16 baseline has 2.05 and AxCore 4.07.\nPublished elements were synthesised for 1 GHz; "
+        "without a clock target all circuits here are their\nsmallest, and one that needs speed "
+        "most would grow most.\n"
+    )
+
+
+def _parts(study: Study) -> str:
+    names = {
+        "exponent match": "paper's exponent match",
+        "products": "paper's products, {}",
+        "group sum": "paper's group sum, {}",
+        "dequantiser": "paper's dequantiser",
+    }
+    rows = []
+    for i, stage in enumerate(_STAGES):
+        cells = [f"{100 * _PUBLISHED_LOGIC[i] / sum(_PUBLISHED_LOGIC):.0f} %"]
+        cells.append(f"{100 * _PUBLISHED_ALL[i] / sum(_PUBLISHED_ALL):.0f} %")
+        for kind in ("rounded", "cut off"):
+            for of in (_logic, _all):
+                part = of(study, names[stage].format(kind))
+                whole = sum(of(study, name.format(kind)) for name in names.values())
+                cells.append(f"{100 * part / whole:.0f} %")
+        rows.append((stage, f"{_PUBLISHED_LOGIC[i]}", *cells))
+    columns = ("stage", "published, um2", "share", "with registers")
+    columns += ("rounded: share", "with registers", "cut off: share", "with registers")
+    own = []
+    for name in ("INT8, 6- and 8-bit codes", "INT8, all codes", "INT8 and FP16, all codes"):
+        whole = _all(study, f"element, {name}")
+        shares = [
+            f"{100 * _all(study, f'{part}, {name}') / whole:.0f} %"
+            for part in ("lanes and adder tree", "shift and group sum", "dequantiser and total")
+        ]
+        aligned = _all(study, "alignment of a token") / TILE
+        generator = _TERMS if "all" in name else "term generator, integers of even width"
+        own.append(
+            (
+                name,
+                f"{whole:,.0f}",
+                *shares,
+                f"{100 * _all(study, generator) / TILE / whole:.0f} %",
+                f"{100 * aligned / whole:.0f} %" if "FP16" in name else "-",
+            )
+        )
+    head = ("element of the unit", _metric(study)[1], "lanes, tree", "shift, group sum")
+    head += ("dequantiser, total", "+ term generator / 8", "+ alignment / 8")
+    return (
+        "## Stages\n\n"
+        "Logic without registers, and with each stage's own output registers (the published sheet\n"
+        "counts registers of both sides of a stage).\n\n"
+        + markdown_table(columns, rows)
+        + "\nThe element of the unit, with registers; what elements share is added behind the +.\n\n"
+        + markdown_table(head, own)
+    )
+
+
+def _rate(study: Study) -> str:
+    of, name = _metric(study)
+    base = next(e for e in elements() if e.label == "FP16 x FP16")
+    rows = []
+    for element in elements():
+        area = element.amount(study, of)
+        lut = element.amount(study, "lut")
+        cells = [f"{area:,.0f}"]
+        for weights in RATES:
+            each = area / element.rate(weights)
+            cells.append(f"{each:,.0f}")
+        density = base.amount(study, of) / (area / element.rate("FP4, FP3"))
+        cells += [f"{density:.2f}", f"{lut / element.rate('INT8'):,.0f}"]
+        rows.append((element.label, *cells))
+    columns = ["element", name, *(f"per product a cycle, {weights}" for weights in RATES)]
+    columns += ["density with FP4 over FP16 x FP16", "look-up tables per product a cycle, INT8"]
+    return (
+        "## At equal rate\n\n"
+        "Area over products a cycle: 1, 1.33 and 2 for a bit-serial element of four lanes, 1 for\n"
+        f"the others. A {TILE}th of a term generator, and of a token's alignment where it is shared,\n"
+        "belongs to each bit-serial element; they scale groups and add totals up, the others do\n"
+        "neither.\n\n" + markdown_table(columns, rows)
+    )
+
+
+def _units(study: Study) -> str:
+    of, name = _metric(study)
+    rows = []
+    for spec in UNITS_COMPARED:
+        label = unit_label(spec)
+        cell = study.cells[label]
+        widths = {"INT8": 8, "FP4 or INT4": 4}
+        cells = []
+        for width in widths.values():
+            if width in spec.weight_bits:
+                rate = spec.macs / spec.beats(width)
+                cells.append(f"{float(getattr(cell, of)) / rate:,.0f}")
+            else:
+                cells.append("-")
+        rows.append((label, cell.lut, cell.ff, cell.dsp, f"{getattr(cell, of):,.0f}", *cells))
+    columns = ("unit", "LUT", "FF", "DSP", name, "per product a cycle, INT8", "FP4 or INT4")
+    return (
+        "## Whole units\n\n"
+        "With control, operand registers, scaling and totals, 8 elements of four lanes each.\n"
+        "`dense` multiplies 4-bit codes at the rate of 8-bit ones; on an FPGA its products are DSP\n"
+        "blocks, which the bit-serial unit has none of.\n\n" + markdown_table(columns, rows)
+    )
+
+
+def _errors(study: Study) -> str:
+    labels = {
+        "exact": "the unit: aligned to the step's largest, exact from there on",
+        "rounded": "the paper's element, rounded to nearest even",
+        "cut off": "the paper's element, cut off as in its Verilog",
+    }
+    rows = [(labels[name], f"{error:.1e}") for name, error in study.errors.items()]
+    return (
+        "## What the exact sums buy\n\n"
+        "Relative RMS error of the sum of a group of 128, FP4 weights, Gaussian activations in\n"
+        "FP16, against float64 (`benchmarks/bitmod_arithmetic.py`, 200 groups, seed 0).\n\n"
+        + markdown_table(("group sum", "error"), rows)
+    )
+
+
+def _differences(study: Study) -> str:
+    whole = _all(study, "element, INT8 and FP16, all codes")
+    paper = _all(study, "paper's element, rounded")
+    generator = _all(study, _TERMS)
+    return (
+        "## Larger and smaller than the paper's\n\n"
+        f"- With FP16 the unit's element takes {whole / paper:.2f} times the paper's, rounded: an "
+        "exact sum of FP16\n  values times codes has 63 bits where the paper's has 15 and an "
+        "exponent, and shifter, group sum,\n  held sum, product and total are all as wide. A "
+        "total of its own in every element is part of that;\n  the paper has one floating adder "
+        "for eight elements, which is in none of these figures.\n"
+        "- Alignment is smaller: once for a token instead of in every element, because a term's "
+        "exponent is a\n  shift of the lane and takes no part in it.\n"
+        f"- The term generator is larger, {generator / paper:.2f} of an element for four codes "
+        "(published 0.20: 2419 um2 for\n  eight of them, 1517 an element): it has codes of odd width that share "
+        "words, four special values that a program\n  sets, flint4, and registers for a code of "
+        "which half has arrived.\n"
+        "- Cells of 130 nm against 28 nm: ratios of flip-flops to logic differ between libraries, "
+        "and enables are\n  gates in front of flip-flops here. Ratios with registers carry both.\n"
+    )
+
+
+def _cells(study: Study) -> str:
+    rows = [
+        (
+            label,
+            cell.lut,
+            cell.ff,
+            cell.dsp,
+            f"{cell.gates:,}",
+            f"{cell.transistors:,}",
+            "-" if cell.um2 is None else f"{cell.um2:,.0f}",
+            "-" if cell.sequential_um2 is None else f"{cell.sequential_um2:,.0f}",
+        )
+        for label, cell in study.cells.items()
+    ]
+    columns = ("circuit", "LUT", "FF", "DSP", "gates", "transistors", "um2", "of it flip-flops")
+    return (
+        "## Circuits\n\n"
+        "AMD UltraScale+ (`xcup`), CMOS gates with their transistors (`generic`), and the "
+        "library's cells.\n\n" + markdown_table(columns, rows)
+    )
