@@ -14,7 +14,7 @@ from benchmarks.markdown import markdown_table
 from designs.files import load_design
 from designs.parts import Formats, Silicon
 from designs.spec import Buffers, Design
-from designs.units import DenseSpec, LutSpec
+from designs.units import BitSerialSpec, DenseSpec, LutSpec
 from silicast.synthesis import synthesise
 from sim.resources import fits
 
@@ -36,9 +36,10 @@ BOUNDS = {"lut": 0.10, "ff": 0.12, "dsp": 0.0, "bram": 0.0}
 
 FIGURES_FROM = ("dense-int8-tiny", "narrow", "lut-tiny", "striped")
 """Designs whose modules gave figures of `sim.surroundings`: most of them the first two, the compute
-engine with planes the third, the memory of several channels the last."""
+engine with planes the third, the memory of several channels the last. That of words of two bits is
+`bitmod-tiny`'s, which is not compared."""
 
-AFTERWARDS = ("lut_narrow", "lut_half", "four_bits")
+AFTERWARDS = ("lut_narrow", "lut_half", "four_bits", "bit_serial_narrow", "bit_serial_half")
 """Designs first synthesised when the model was finished, and not changed since."""
 
 RESOURCES = ("lut", "ff", "dsp", "bram")
@@ -67,6 +68,7 @@ class Row:
 def designs() -> dict[str, Design]:
     """Accelerators compared, by name: two of the library, and others that differ in geometry."""
     tiny, lut = load_design("dense-int8-tiny"), load_design("lut-tiny")
+    serial = load_design("bitmod-tiny")
     small = replace(tiny.control, queue_depth=2, fetch_blocks=2, loads_in_flight=2)
     slow = replace(tiny.dram, data_bytes=8, bandwidth_bytes_per_second=800_000_000)
     return {
@@ -106,6 +108,16 @@ def designs() -> dict[str, Design]:
             name="lut_half",
             unit=LutSpec(2, 4, 16, (2, 4), 1024, ("fp16",)),
             formats=Formats(activation_bits=16),
+        ),
+        "bit_serial_narrow": replace(
+            serial, name="bit_serial_narrow", unit=BitSerialSpec(2, 4, 4, (4, 8), 1024)
+        ),
+        "bit_serial_half": replace(
+            serial,
+            name="bit_serial_half",
+            unit=BitSerialSpec(
+                2, 4, 4, (3, 4, 5, 6, 8), 1024, ("int8", "fp16"), tile_m=1, tile_n=2
+            ),
         ),
     }
 

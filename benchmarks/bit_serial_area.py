@@ -9,7 +9,8 @@ import argparse
 import json
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +44,7 @@ def measure(liberty: Path | None) -> Study:
     library = ""
     cells: dict[str, Cell] = {}
     units: list[tuple[str, Callable[[], Any]]] = [
-        (unit_label(spec), lambda spec=spec: UNITS[spec.kind](spec)) for spec in UNITS_COMPARED
+        (unit_label(spec), partial(UNITS[spec.kind], spec)) for spec in UNITS_COMPARED
     ]
     tool = ""
     for label, make in [*CELLS.items(), *units]:

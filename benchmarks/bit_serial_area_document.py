@@ -31,8 +31,9 @@ hardware/PE_Area_Power.xlsx. Registers between two stages are counted in both th
 _INTRODUCTION = """# Area of the bit-serial element
 
 Written by `python -m benchmarks.bit_serial_area --liberty FILE`; `--page` writes it from
-`benchmarks/results/bit_serial_area.json`. Verilog that this repository generates, {tool}{library};
-no clock target, no placement. Nothing is fitted to a published figure.
+`benchmarks/results/bit_serial_area.json`. Verilog that this repository generates,
+{tool}{library}; no
+clock target, no placement. Nothing is fitted to a published figure.
 
 BitMoD (Chen et al., HPCA'25, arXiv 2411.11745): the README of its repository
 (abdelfattah-lab/BitMoD-HPCA-25) states that a Cornell patent application covers the work.
@@ -134,18 +135,21 @@ def _ratios(study: Study) -> str:
     return (
         "## Beside the paper's ratios\n\n"
         + markdown_table(columns, rows, (0, 3))
-        + "\nWhere the difference lies: the paper's FP16 multiply-add is large for what it does, "
-        "its element\nsmall. A NAND gate of the same process "
-        "is the yardstick that would tell; the publication has none.\n"
-        f"Here an FP16 multiply-add without registers takes "
-        f"{multiply_add:,.0f} and the element's four stages {element:,.0f};\n"
-        "the element alone aligns twice (lanes, and their sum to the group's) and renormalises, so "
-        "that it has\nmore shifters than the multiply-add. Later papers find the same: P3-LLM as "
-        "above, and UNICORE gives\nBitMoD with 4-bit weights a compute density of 1.28 where its own "
-        "FP16 baseline has 2.05 and AxCore 4.07.\nPublished elements were synthesised for 1 GHz; "
-        "without a clock target all circuits here are their\nsmallest, and one that needs speed "
-        "most would grow most.\n"
+        + _RATIOS_TEXT.format(multiply_add=multiply_add, element=element)
     )
+
+
+_RATIOS_TEXT = """
+The published order is not found again: the element as drawn is larger than the multiply-add.
+Without registers an FP16 multiply-add takes {multiply_add:,.0f} here and the element
+{element:,.0f}. It shifts four lanes, one sum to the other and the result back, where a multiply-add
+shifts twice and multiplies once. The sheet's exponent match, three comparisons and eight sums of
+six bits, is a tenth of its element, here a fifth. Later papers find an element larger than FP16
+multiplication too: P3-LLM as above; UNICORE gives BitMoD with 4-bit weights a compute density of
+1.28 where its own FP16 array has 2.05, and AxCore 4.07. What cannot be told apart from here: the
+published circuits were synthesised for 1 GHz, and in another library. Without a clock target all
+circuits here are their smallest.
+"""
 
 
 def _parts(study: Study) -> str:
@@ -155,7 +159,7 @@ def _parts(study: Study) -> str:
         "group sum": "paper's group sum, {}",
         "dequantiser": "paper's dequantiser",
     }
-    rows = []
+    rows: list[tuple[str, ...]] = []
     for i, stage in enumerate(_STAGES):
         cells = [f"{100 * _PUBLISHED_LOGIC[i] / sum(_PUBLISHED_LOGIC):.0f} %"]
         cells.append(f"{100 * _PUBLISHED_ALL[i] / sum(_PUBLISHED_ALL):.0f} %")
@@ -165,8 +169,8 @@ def _parts(study: Study) -> str:
                 whole = sum(of(study, name.format(kind)) for name in names.values())
                 cells.append(f"{100 * part / whole:.0f} %")
         rows.append((stage, f"{_PUBLISHED_LOGIC[i]}", *cells))
-    columns = ("stage", "published, um2", "share", "with registers")
-    columns += ("rounded: share", "with registers", "cut off: share", "with registers")
+    columns = ["stage", "published, um2", "share", "with registers"]
+    columns += ["rounded: share", "with registers", "cut off: share", "with registers"]
     own = []
     for name in ("INT8, 6- and 8-bit codes", "INT8, all codes", "INT8 and FP16, all codes"):
         whole = _all(study, f"element, {name}")
@@ -185,14 +189,14 @@ def _parts(study: Study) -> str:
                 f"{100 * aligned / whole:.0f} %" if "FP16" in name else "-",
             )
         )
-    head = ("element of the unit", _metric(study)[1], "lanes, tree", "shift, group sum")
-    head += ("dequantiser, total", "+ term generator / 8", "+ alignment / 8")
+    head = ["element of the unit", _metric(study)[1], "lanes, tree", "shift, group sum"]
+    head += ["dequantiser, total", "+ term generator / 8", "+ alignment / 8"]
     return (
         "## Stages\n\n"
         "Logic without registers, and with each stage's own output registers (the published sheet\n"
         "counts registers of both sides of a stage).\n\n"
         + markdown_table(columns, rows)
-        + "\nThe element of the unit, with registers; what elements share is added behind the +.\n\n"
+        + "\nThe unit's element, with registers; what elements share is added behind the +.\n\n"
         + markdown_table(head, own)
     )
 
@@ -216,9 +220,9 @@ def _rate(study: Study) -> str:
     return (
         "## At equal rate\n\n"
         "Area over products a cycle: 1, 1.33 and 2 for a bit-serial element of four lanes, 1 for\n"
-        f"the others. A {TILE}th of a term generator, and of a token's alignment where it is shared,\n"
-        "belongs to each bit-serial element; they scale groups and add totals up, the others do\n"
-        "neither.\n\n" + markdown_table(columns, rows)
+        f"the others. A part in {TILE} of a term generator, and of a token's alignment where it\n"
+        "is shared, belongs to each bit-serial element; they scale groups, the others do not, and\n"
+        "the unit's own add totals up besides.\n\n" + markdown_table(columns, rows)
     )
 
 
@@ -237,13 +241,26 @@ def _units(study: Study) -> str:
             else:
                 cells.append("-")
         rows.append((label, cell.lut, cell.ff, cell.dsp, f"{getattr(cell, of):,.0f}", *cells))
+    both, wide = UNITS_COMPARED[3], UNITS_COMPARED[1]
+    area = float(getattr(study.cells[unit_label(both)], of))
+    serial = {width: area / (both.macs / both.beats(width)) for width in (4, 8)}
+    dense = float(getattr(study.cells[unit_label(wide)], of)) / wide.macs
     columns = ("unit", "LUT", "FF", "DSP", name, "per product a cycle, INT8", "FP4 or INT4")
     return (
         "## Whole units\n\n"
         "With control, operand registers, scaling and totals, 8 elements of four lanes each.\n"
-        "`dense` multiplies 4-bit codes at the rate of 8-bit ones; on an FPGA its products are DSP\n"
-        "blocks, which the bit-serial unit has none of.\n\n" + markdown_table(columns, rows)
+        "`dense` multiplies 4-bit codes at the rate of 8-bit ones; on an FPGA its products are\n"
+        "DSP blocks, which the bit-serial unit has none of.\n\n"
+        + markdown_table(columns, rows)
+        + _UNITS_TEXT.format(eight=serial[8] / dense, four=serial[4] / dense)
     )
+
+
+_UNITS_TEXT = """
+A product with 8-bit codes takes {eight:.2f} times the area of `dense`, one with 4-bit codes
+{four:.2f} times: the bit-serial unit pays for widths and code books that `dense` has not, and its
+gain with few bits is memory traffic.
+"""
 
 
 def _errors(study: Study) -> str:
@@ -262,25 +279,32 @@ def _errors(study: Study) -> str:
 
 
 def _differences(study: Study) -> str:
-    whole = _all(study, "element, INT8 and FP16, all codes")
     paper = _all(study, "paper's element, rounded")
-    generator = _all(study, _TERMS)
-    return (
-        "## Larger and smaller than the paper's\n\n"
-        f"- With FP16 the unit's element takes {whole / paper:.2f} times the paper's, rounded: an "
-        "exact sum of FP16\n  values times codes has 63 bits where the paper's has 15 and an "
-        "exponent, and shifter, group sum,\n  held sum, product and total are all as wide. A "
-        "total of its own in every element is part of that;\n  the paper has one floating adder "
-        "for eight elements, which is in none of these figures.\n"
-        "- Alignment is smaller: once for a token instead of in every element, because a term's "
-        "exponent is a\n  shift of the lane and takes no part in it.\n"
-        f"- The term generator is larger, {generator / paper:.2f} of an element for four codes "
-        "(published 0.20: 2419 um2 for\n  eight of them, 1517 an element): it has codes of odd width that share "
-        "words, four special values that a program\n  sets, flint4, and registers for a code of "
-        "which half has arrived.\n"
-        "- Cells of 130 nm against 28 nm: ratios of flip-flops to logic differ between libraries, "
-        "and enables are\n  gates in front of flip-flops here. Ratios with registers carry both.\n"
+    return _DIFFERENCES.format(
+        wide=_all(study, "element, INT8 and FP16, all codes") / paper,
+        integer=_all(study, "element, INT8, all codes") / paper,
+        generator=_all(study, _TERMS) / paper,
+        multiply_add=_all(study, _TERMS) / _all(study, _FMA_HELD),
     )
+
+
+_DIFFERENCES = """## Larger and smaller than the paper's
+
+- With FP16 the unit's element takes {wide:.2f} times the paper's, rounded: an exact sum of FP16
+  values times codes has up to 63 bits where the paper's has 15 and an exponent, and shifter, group
+  sum, held sum, product and total are all that wide. The total of its own in every element is part
+  of it; the paper has one floating adder for eight elements, which is in none of these figures.
+  With INT8 alone, which the paper's element does not have, it is {integer:.2f} times.
+- Alignment is smaller: once for a token instead of in every element. A term's exponent is a shift
+  in its lane and takes no part in alignment.
+- A term generator of four codes takes {generator:.2f} of the paper's element and {multiply_add:.2f}
+  of the FP16 multiply-add (published 0.20 and 0.15: 2419 um2 for eight, 1517 an element, 1969 a
+  multiply-add): beside this multiply-add it is the larger one. It has codes of odd width that share
+  words, special values that a program sets, flint4, and registers for a code of which half has
+  arrived.
+- Cells of 130 nm against 28 nm: ratios of flip-flops to logic differ between libraries, and
+  enables are gates in front of flip-flops here. Ratios with registers carry both.
+"""
 
 
 def _cells(study: Study) -> str:

@@ -237,9 +237,7 @@ def elements() -> tuple[Element, ...]:
             (("paper's element, cut off", 1.0), (terms, share)),
             True,
         ),
-        Element(
-            "dense INT8, one product, no scaling", (("dense INT8 multiply-accumulate", 1.0),)
-        ),
+        Element("dense INT8, one product, no scaling", (("dense INT8 multiply-accumulate", 1.0),)),
         Element(
             "dense INT8, four products, no scaling",
             (("dense INT8 multiply-accumulate, 4 products", 1.0),),

@@ -19,7 +19,7 @@ Term = tuple[int, int, int]
 """Is there one; its exponent; is it negative."""
 
 _UNIT = 25 + GUARD_BITS
-"""A sum of exponent p counts 2^(p - 28): an FP16 exponent of 1 counts 2^-24, its guard bits less."""
+"""A sum of exponent p counts 2^(p - 28): FP16 of exponent 1 counts 2^-24, guard bits less."""
 
 
 def _shifted(value: int, distance: int, rounded: bool) -> int:

@@ -48,8 +48,8 @@ of one product otherwise wait for each other.
 - **Perplexity**: of the next token over {tokens:,} tokens, in windows of {window} positions that
   each begin with the begin-of-sequence token; the model reads the true text. Every linear layer
   gives the integers of the golden model and so of the hardware, bit for bit
-  (`mapping/folded_sums.py`; `tests/test_quantize.py` compares them with the interpreted program of
-  a compiled product). Embedding, norms, attention and activation functions are float32 on the
+  (`mapping/folded_sums.py`; `tests/test_quantize_sums.py` compares with the interpreted programs of
+  compiled products). Embedding, norms, attention and activation functions are float32 on the
   host. FP16 activations are aligned in blocks of {block}, the lanes of a BitMoD element; INT8
   activations have one scale a token.
 - **Loss increase**: mean over tokens of the loss above that of the float weights, with the standard
@@ -66,8 +66,7 @@ _BITMOD = """## What BitMoD publishes
 Llama-2-7B, groups of 128 (MX: 32), weights only, FP16 activations; tables VI and VIII of Chen et
 al., "BitMoD", HPCA'25 (arXiv 2411.11745). Another model and other texts: only the order can be
 compared. The publication's quantisers keep FP16 scales of groups; here scales are eight bits of the
-output feature's scale, the precision it finds
-lossless (table V).
+output feature's scale, the precision it finds lossless (table V).
 
 {table}
 BitMoD's repository is under the MIT licence, and its README states that a patent application of

@@ -19,7 +19,7 @@ from benchmarks.accelerator_area import section
 from benchmarks.markdown import markdown_table
 from benchmarks.unit_circuits import CIRCUITS, Sample
 from designs.cells import LIBRARY, Cells, load_cells
-from designs.units import DenseSpec, LutSpec, UnitSpec
+from designs.units import BitSerialSpec, DenseSpec, LutSpec, UnitSpec
 from hwgen.synth import SynthesisReport, synthesise_component
 from hwgen.units import UNITS
 from sim.units import UNIT_COSTS
@@ -70,6 +70,16 @@ FRESH: tuple[UnitSpec, ...] = (
     DenseSpec(2, 8, 4, (4, 8), 1024),
     DenseSpec(1, 8, 4, (8,), 16384),
     DenseSpec(2, 4, 4, (4,), 4096),
+    BitSerialSpec(2, 2, 4, (8,), 1024),
+    BitSerialSpec(2, 4, 4, (3, 4, 5, 6, 8), 4096),
+    BitSerialSpec(1, 4, 4, (3, 4, 5, 6, 8), 1024, ("int8", "fp16")),
+    BitSerialSpec(2, 4, 4, (4, 8), 2048, ("fp16",)),
+    BitSerialSpec(2, 4, 8, (5, 6), 1024, scale_bits_per_beat=2),
+    BitSerialSpec(4, 4, 4, (4, 8), 1024, tile_m=2, tile_n=2),
+    BitSerialSpec(2, 8, 1, (4,), 256, scale_bits_per_beat=4),
+    BitSerialSpec(1, 4, 16, (6, 8), 1024, ("int8", "fp16")),
+    BitSerialSpec(8, 2, 4, (7,), 512, tile_m=2, scale_bits_per_beat=2),
+    BitSerialSpec(2, 8, 4, (3, 4, 5, 6, 8), 1024, ("int8", "fp16"), 2, 2),
 )
 """Units first synthesised when list of parts and circuits were finished, and not changed since."""
 
@@ -111,6 +121,12 @@ def label(spec: UnitSpec) -> str:
     if isinstance(spec, LutSpec):
         text += f", {'+'.join(spec.activations)}"
         text += f", {spec.table_bits}-bit tables" if spec.table_bits else ""
+    if isinstance(spec, BitSerialSpec):
+        text += f", {'+'.join(spec.activations)}"
+        if spec.tiles_m * spec.tiles_n > 1:
+            text += f", {spec.tiles_m} x {spec.tiles_n} tiles"
+        if spec.scale_bits_per_beat > 1:
+            text += f", {spec.scale_bits_per_beat} bits of a scale"
     return f"{text}, max_k {spec.max_k}"
 
 
@@ -240,11 +256,12 @@ at run time: what was measured is in `designs/technology/cells`, the results of 
 
 ## The model
 
-`sim/units/lut.py` and `sim/units/dense.py` list the parts a unit is made of, counted in the
-structure of its RTL: adders, lookups, shifters, multipliers and registers, each with its bits. A
-part costs `per_bit * bits + each`. The two figures of a kind come from synthesising small circuits
-of two or three widths (`benchmarks/unit_circuits.py`) with the same flow as whole units; no whole
-unit takes part in it, and no factor stands between the sum of the parts and the estimate.
+`sim/units/lut.py`, `sim/units/dense.py` and `sim/units/bit_serial.py` list the parts a unit is made
+of, counted in the structure of its RTL: adders, lookups, shifters, term generators, multipliers and
+registers, each with its bits (a term generator's are codes). A part costs `per_bit * bits + each`.
+The two figures of a kind come from synthesising small circuits of two or three widths
+(`benchmarks/unit_circuits.py`) with the same flow as whole units; no whole unit takes part in it,
+and no factor stands between the sum of the parts and the estimate.
 
 {figures}
 - `carry4` are carry cells of four bits, two of which make one CARRY8 of the device.
@@ -257,7 +274,8 @@ unit takes part in it, and no factor stands between the sum of the parts and the
 ## Estimate against synthesis
 
 On these units it was found which parts to tell apart (a lookup alone from two that are added, for
-example); their synthesis gave no figure. Figures count cells after mapping, before placement.
+example); their synthesis gave no figure. All of `bit_serial` is in the next section: its parts were
+listed before any unit of it was synthesised. Figures count cells after mapping, before placement.
 
 {comparison}
 Worst error: {worst}.

@@ -13,7 +13,7 @@ from amaranth.lib.wiring import In, Out
 
 from hwgen.units.carried import Carried, carried_sum
 from hwgen.units.rounding import halved_to_even
-from hwgen.units.term_generator import TermGenerator
+from hwgen.units.term_generator import DecodeControl, TermGenerator, term_layout
 
 __all__ = ["CIRCUITS", "Circuit", "Sample"]
 
@@ -301,20 +301,18 @@ def _term_pair(bits: int, most: int) -> Sample:
 
 def _terms(codes: int, odd: bool, floating: bool) -> Sample:
     """The term generator of a few codes; its registers are parts of their own."""
-    made = TermGenerator(codes, odd=odd, floating=floating)
-    names = ("decode", "emit", "control", "word", *(("special",) if floating else ()))
-    widths = {
-        name: len(getattr(made, name).as_value()) if name == "control" else len(getattr(made, name))
-        for name in names
-    }
+    widths = {"decode": 1, "emit": 1, "control": DecodeControl().size, "word": 2 * codes}
+    if floating:
+        widths["special"] = 8
+    term = term_layout(floating).size
 
     def body(c, m):
         m.submodules.made = made = TermGenerator(codes, odd=odd, floating=floating)
-        m.d.comb += [getattr(made, name).eq(getattr(c, name)) for name in names]
+        m.d.comb += [getattr(made, name).eq(getattr(c, name)) for name in widths]
         m.d.comb += c.y.eq(made.terms)
 
     kind = f"{'float' if floating else 'booth'}-terms{'-odd' if odd else ''}"
-    return Sample(kind, codes, (widths, len(made.terms.as_value()), body))
+    return Sample(kind, codes, (widths, codes * term, body))
 
 
 def _serial_scaler(bits: int, digit: int) -> Sample:

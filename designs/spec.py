@@ -33,6 +33,7 @@ INSTRUCTION_BYTES = 32
 """Bytes of one instruction; the layout is in mapping/isa.py."""
 
 _MOST_BANKS = 1024
+_MOST_SIGNAL_BITS = 65535  # of one signal in Amaranth 0.5
 _LEAST_BUFFER, _LARGEST_BUFFER = 16, 1 << 30
 _AXI_BOUNDARY = 4096
 """AXI4 bursts must not cross a 4 KB boundary (IHI 0022, section A3.4.1)."""
@@ -232,6 +233,7 @@ class Design:
             widths = [str(8 * ACTIVATION_BYTES[name]) for name in self.unit.activation_formats]
             allowed = f"{' or '.join(widths)} with this unit"
             raise InputError("design", "formats.activation_bits", found, allowed)
+        self._check_signals()
         allowed = "1r1w and double_buffered = true: so are the generated buffers"
         if self.sram.ports != "1r1w":
             raise InputError("design", "sram.ports", self.sram.ports, allowed)
@@ -245,6 +247,19 @@ class Design:
                 f"at least {self.fetch_block_lines}, one fetch of 8 instructions",
             )
         self._check_buffers()
+
+    def _check_signals(self) -> None:
+        """What passes between buffers and unit as one signal of the generated RTL."""
+        unit = self.unit
+        sums = unit.lanes_m * unit.lanes_n * unit.accumulator_bits
+        for field, what, bits in (
+            ("lanes_k", "weights of a word", 8 * unit.weight_word_bytes),
+            ("lanes_k", "activations of a step", 8 * unit.activation_word_bytes),
+            ("lanes_m", f"sums of {unit.accumulator_bits} bits", sums),
+        ):
+            if bits > _MOST_SIGNAL_BITS:
+                allowed = f"{what} that fill at most {_MOST_SIGNAL_BITS} bits, not {bits}"
+                raise InputError("design", f"unit.{field}", getattr(unit, field), allowed)
 
     def _check_buffers(self) -> None:
         line = self.line_bytes

@@ -26,6 +26,7 @@ from hwgen.engines.store import StoreEngine
 from hwgen.memory.arbiter import ReadArbiter
 from hwgen.memory.axi import axi4_members
 from hwgen.memory.buffer import Buffer
+from hwgen.memory.output_buffer import OutputBuffer
 from hwgen.memory.striped import StripedMemory
 from hwgen.units import UNITS
 from mapping.isa import INSTRUCTION_BITS
@@ -132,8 +133,8 @@ class Accelerator(wiring.Component):
         m.submodules.scale_buffer = scales = Buffer(
             line, unit_spec.scale_word_bytes, sizes.scale_bytes
         )
-        m.submodules.output_buffer = outputs = Buffer(
-            design.tile_lines * line, line, sizes.output_bytes
+        m.submodules.output_buffer = outputs = OutputBuffer(
+            unit_spec.lanes_m, design.row_lines * line, line, sizes.output_bytes
         )
         for buffer, buffer_id, enable, address in (
             (
@@ -155,7 +156,10 @@ class Accelerator(wiring.Component):
         m.d.comb += [
             outputs.write_enable.eq(accumulate.write_enable),
             outputs.write_address.eq(accumulate.write_address),
-            outputs.write_data.eq(accumulate.write_data),
+            *(
+                own.eq(row)
+                for own, row in zip(outputs.write_data, accumulate.write_data, strict=True)
+            ),
             outputs.read_enable.eq(store.read_enable),
             outputs.read_address.eq(store.read_address),
             store.read_data.eq(outputs.read_data),

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import re
 from functools import lru_cache
 from importlib.metadata import version
 from pathlib import Path
@@ -13,6 +14,7 @@ import templates
 from designs.cache import cache_directory, cache_failures, intact, keep_newest, publish
 from designs.spec import Design
 from hwgen.readable import plain_verilog
+from hwgen.shared import Collection, collecting
 from templates import template_path
 
 __all__ = ["component_verilog", "design_verilog", "top_name"]
@@ -32,6 +34,8 @@ def top_name(design: Design) -> str:
 def component_verilog(component, name: str) -> str:
     """Verilog of one component and everything below it, with the RAM module behind it.
 
+    Components that are shared (`hwgen.shared`) are modules of their own behind the top's.
+
     Names are plain identifiers and the text depends on nothing but the component.
 
     Parameters
@@ -40,11 +44,23 @@ def component_verilog(component, name: str) -> str:
     name : str
         Module name of the top.
     """
+    with collecting(Collection(name, _converted, _port_names)) as collection:
+        text = _converted(component, name)
+    ram = template_path("verilog/silicast_ram.v").read_text(encoding="utf-8")
+    return "\n".join([text, *collection.texts, ram])
+
+
+def _converted(component, name: str) -> str:
     from amaranth.back import verilog  # a second to import; only generation needs it
 
     text = verilog.convert(component, name=name, emit_src=False, strip_internal_attrs=True)
-    text = plain_verilog(text[text.index("*/") + 2 :].lstrip())
-    return text + "\n" + template_path("verilog/silicast_ram.v").read_text(encoding="utf-8")
+    return plain_verilog(text[text.index("*/") + 2 :].lstrip())
+
+
+def _port_names(text: str, module: str) -> set[str]:
+    """Names in the header of a module."""
+    header = text[text.index(f"module {module}(") :]
+    return set(re.findall(r"\w+", header[header.index("(") : header.index(")")]))
 
 
 @lru_cache(maxsize=4)

@@ -138,8 +138,8 @@ def _check_format(design: Design, k: int, fmt: WeightFormat) -> None:
         raise InputError(design.name, "weights", fmt.name, allowed + "one code book at a time")
     if fmt.code_type not in unit.weight_types:
         known = {"twos_complement": "two's complement", "bipolar": "odd", "float": "floating"}
-        *most, last = (known.get(name, name) for name in unit.weight_types)
-        types = f"{', '.join(most)} and {last}" if most else last
+        *others, last = (known.get(name, name) for name in unit.weight_types)
+        types = f"{', '.join(others)} and {last}" if others else last
         raise InputError(design.name, "weights", fmt.name, allowed + f"{types} codes only")
     if fmt.asymmetric:
         raise InputError(design.name, "weights", fmt.name, allowed + "no zero points")

@@ -77,7 +77,13 @@ class AccumulateBench(Bench):
         self.order.found((write, dut.write_address.value.to_unsigned() if write else None, token))
         if write:
             self.write_cycles.append(self.cycle)
-            self.written.found(dut.write_data.value.to_unsigned())
+            design = self.design
+            rows = [
+                getattr(dut, f"write_data__{m}").value.to_unsigned()
+                for m in range(design.unit.lanes_m)
+            ]
+            width = 8 * design.row_lines * design.line_bytes
+            self.written.found(sum(row << m * width for m, row in enumerate(rows)))
 
 
 @cocotb.test(timeout_time=20, timeout_unit="ms")

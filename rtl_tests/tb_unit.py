@@ -107,7 +107,7 @@ async def longest_reduction(dut):
     steps = spec.max_k // spec.lanes_k
     widest = max(weight_types(spec), key=lambda kind: np.abs(kind.values.astype(int)).max())
     low, high = int(widest.values[0]), int(widest.values[-1])
-    extremes = {"int8": [(low, -128), (low, 127), (high, -128)]}
+    extremes: dict[str, list[tuple]] = {"int8": [(low, -128), (low, 127), (high, -128)]}
     extremes["fp16"] = [(low, -65504.0), (low, 65504.0)]
     if steps * spec.beats(widest.bits) > 10_000:  # a minute of simulation otherwise
         extremes = {name: pairs[:1] for name, pairs in extremes.items()}

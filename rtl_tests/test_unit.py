@@ -6,7 +6,7 @@ from rtl_tests.support.designs import BIT_SERIAL_UNITS, LUT_UNITS, test_design
 from rtl_tests.support.passes import weight_types
 from rtl_tests.support.simulate import both_simulators
 
-_DESIGNS = ["tiny", "narrow", "striped", "lut", *LUT_UNITS, "bit_serial", *BIT_SERIAL_UNITS]
+_DESIGNS = ["tiny", "narrow", "striped", "lut", *LUT_UNITS, *BIT_SERIAL_UNITS]
 
 
 def _tests(design: str) -> int:
@@ -27,3 +27,9 @@ def test_unit(simulate, design):
 def test_smallest_unit(simulate, design, simulator):
     """The same bench on the smallest unit of each kind, under both simulators."""
     assert len(simulate("tb_unit", "unit", design, simulator).passed) == _tests(design)
+
+
+@pytest.mark.rtl
+def test_bit_serial_element(simulate):
+    """Every code of every type and every special value, times activations of every size."""
+    assert len(simulate("tb_element", "unit", "bit_serial_element").passed) == 2

@@ -5,7 +5,7 @@ Every linear layer, lm_head included, gives the sums that the accelerator gives,
 (`sim.host.decoder`). The model reads the true text (teacher forcing), window by window.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Protocol
 
 import numpy as np
@@ -85,22 +85,6 @@ class QuantisedLayers:
         return output_blocks(values, weights, self._activations, self._block, _FEATURES)
 
 
-class _Reader(Gemma3Decoder):
-    """A decoder that gives what goes into lm_head at every position, not at the last one only."""
-
-    def read(self, token_ids: Sequence[int]) -> Float:
-        """float32 (M, hidden) of a new sequence."""
-        self.reset()
-        self._check_room(len(token_ids))
-        residual = self._checkpoint.embedding_rows(token_ids)
-        residual = residual * np.float32(self.spec.embedding_scale)
-        positions = np.arange(len(token_ids))
-        for layer in range(self.spec.layers):
-            residual = residual + self._attend(layer, residual, positions)
-            residual = residual + self._mlp(layer, residual)
-        return self._norm("final_norm", residual)
-
-
 def token_losses(
     checkpoint: GgufModel,
     layers: Layers,
@@ -134,10 +118,11 @@ def token_losses(
         parts = [part for _, part in layers.blocks(name, values)]
         return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1)
 
-    decoder = _Reader(checkpoint, linear)
+    decoder = Gemma3Decoder(checkpoint, linear)
     found = []
     for window in windows:
-        features = decoder.read(window.inputs)
+        decoder.reset()
+        features = decoder.features(window.inputs)
         found.append(_losses(layers.blocks(HEAD, features), np.array(window.targets)))
         advance()
     return np.concatenate(found)

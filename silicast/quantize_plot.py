@@ -36,7 +36,7 @@ _TEXT = 11  # height of a label
 _LETTER = 6.1  # mean width of a letter at that height
 _LEGEND = 26
 _CROWD = 60  # dots nearer than this share a column of labels
-_GAP = 22  # from the outermost dot of a crowd to its labels
+_GAP = 14  # from the outermost dot of a crowd to its labels
 _LINE = 13  # from label to label
 
 
@@ -212,7 +212,7 @@ def _labelled(points: Sequence[_Point]) -> list[str]:
         crowd.sort(key=lambda p: p.y)
         widest = _LETTER * max(len(p.name) for p in crowd)
         right = max(p.x for p in crowd) + _GAP
-        fits = right + widest <= _WIDTH - _RIGHT
+        fits = right + widest <= _WIDTH
         edge = right if fits else min(p.x for p in crowd) - _GAP
         anchor = "start" if fits else "end"
         lows = _spread([p.y for p in crowd], _TOP + _TEXT / 2, _HEIGHT - _BOTTOM - _TEXT / 2)

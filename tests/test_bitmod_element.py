@@ -16,6 +16,7 @@ from hwgen.cells.bitmod_element import BitmodDequantiser, BitmodElement, BitmodG
 from mapping.code_books import magnitudes
 from mapping.half_precision import aligned_integers
 
+
 def random_terms(rng, count):
     """Rows of four terms, a quarter of them absent."""
     drawn = rng.integers(0, (4, 4, 2), (count, 4, 3)).tolist()

@@ -73,7 +73,7 @@ def test_all_logits_and_caches(call):
         (("simulate", "llama2-7b", "fp16-28nm", "--weights", "int8"), ("fp16-28nm", "int8", "fp")),
         (("simulate", "llama3-70b", "dense-int8-tiny"), ("dense-int8-tiny", "activation_bytes")),
         (("simulate", "nothing.onnx", "dense-int8"), ("nothing.onnx",)),
-        (("generate", "bitmod-28nm", "-o", "x"), ("unit.kind", "array", "dense")),
+        (("generate", "olive-28nm", "-o", "x"), ("unit.kind", "array", "dense")),
         (("verify", "fp16-28nm"), ("unit.kind", "array", "dense")),
         (("compile", "mixtral-8x7b", "dense-int8", "-o", "x"), ("experts", "8")),
         (("memory", "ddr9"), ("ddr9", "ddr4-2400")),

@@ -77,7 +77,9 @@ def test_readable(project) -> None:
     verilog = (directory / f"{description['top']}.v").read_text()
     assert "\\" not in verilog
     assert "$auto" not in verilog
-    assert f"module {description['top']}_unit_row_0(" in verilog
+    kind = description["parameters"]["unit"]["kind"]
+    row = {"bit_serial": "bit_serial_column"}.get(kind, "unit_row_0")
+    assert verilog.count(f"module {description['top']}_{row}(") == 1
     assert description["design_sha256"][:16] in verilog.splitlines()[1]
     assert len(re.findall(r"^module ", verilog, re.MULTILINE)) == len(description["modules"]) < 50
 

@@ -150,7 +150,7 @@ def test_the_file_is_read_back():
 
 
 def test_two_bits_a_beat_stay_the_default():
-    unit = load_design("bitmod-28nm").unit
+    unit = load_design("bitmod-28nm").as_published().unit
     assert isinstance(unit, ArraySpec)
     assert (unit.bits_per_beat, unit.part_lanes_m) == (2, 0)
     assert [unit.beats(bits) for bits in (3, 4, 5, 6, 8)] == [2, 2, 3, 3, 4]

@@ -12,19 +12,24 @@ from benchmarks.accelerator_area import AFTERWARDS, BOUNDS, FIGURES_FROM, RESULT
 from designs.errors import InputError
 from designs.files import load_design
 from designs.fpga import device_names, load_device
-from designs.parts import Cores, Silicon
+from designs.parts import Cores, Formats, Silicon
 from designs.spec import Buffers, Control, Design
 from designs.units import ArraySpec
 from hwgen.accelerator import Accelerator
 from sim.resources import check_device, dsp_blocks, fits, ram_blocks
-from sim.rtl_storage import rams, registers
+from sim.rtl_storage import rams, registers, unread_registers
 from sim.surroundings import around_unit, saved_in_place, selector_luts
-from sim.units import UNIT_COSTS, dense, lut
+from sim.units import UNIT_COSTS, bit_serial, dense, lut
 from sim.units.parts import MULTIPLIERS
 
 _TINY = load_design("dense-int8-tiny")
 _LUT = load_design("lut-tiny")
-_REGISTERS = {"dense": dense.unit_registers, "lut": lut.unit_registers}
+_SERIAL = load_design("bitmod-tiny")
+_REGISTERS = {
+    "dense": dense.unit_registers,
+    "lut": lut.unit_registers,
+    "bit_serial": bit_serial.unit_registers,
+}
 
 
 def _design(unit: dict, dram: dict, **parts) -> Design:
@@ -38,6 +43,12 @@ def _lut(**unit) -> Design:
     bits = 16 if unit.get("activations") == ("fp16",) else 8
     formats = replace(_LUT.formats, activation_bits=bits)
     return replace(_LUT, unit=replace(_LUT.unit, **unit), formats=formats)
+
+
+def _serial(**unit) -> Design:
+    bits = 16 if unit.get("activations") == ("fp16",) else 8
+    formats = Formats(activation_bits=bits)
+    return replace(_SERIAL, unit=replace(_SERIAL.unit, **unit), formats=formats)
 
 
 DESIGNS = {
@@ -75,6 +86,19 @@ DESIGNS = {
     "lookups, quantised tables": _lut(lanes_k=16, weight_bits=(2, 4), table_bits=8),
     "lookups, quantised, INT8": _lut(lanes_k=4, activations=("int8",), table_bits=8),
     "lookups, FP16 alone": _lut(lanes_k=32, weight_bits=(3,), activations=("fp16",)),
+    "bit-serial, all codes, both formats": _SERIAL,
+    "bit-serial, integers of even width": _serial(weight_bits=(6, 8), activations=("int8",)),
+    "bit-serial, 7 bits, rows of tiles": _serial(
+        lanes_n=4,
+        tile_m=1,
+        tile_n=0,
+        weight_bits=(7,),
+        activations=("int8",),
+        scale_bits_per_beat=2,
+    ),
+    "bit-serial, FP16 alone, eight lanes": _serial(
+        lanes_n=4, lanes_k=8, tile_m=0, tile_n=2, weight_bits=(4, 8), activations=("fp16",)
+    ),
 }
 
 
@@ -120,13 +144,14 @@ def test_rams_are_those_of_the_netlist(name: str, netlists) -> None:
 def test_registers_are_those_of_the_netlist(name: str, netlists) -> None:
     design, bits = DESIGNS[name], netlists[name][2]
     in_unit = sum(count for module, count in bits.items() if module.startswith("unit"))
+    unread = unread_registers(design)
     assert _REGISTERS[design.unit.kind](design.unit) == in_unit
     parts = registers(design)
-    assert sum(parts.values()) == bits.total() - in_unit
+    assert sum(parts.values()) + unread == bits.total() - in_unit
     assert parts["accumulate"] == bits["accumulate"]
     assert parts["store engine"] == bits["store"]
     assert parts["fetch"] == bits["fetch"]
-    assert parts["compute engine"] == bits["compute"]
+    assert parts["compute engine"] + unread == bits["compute"]
 
 
 @pytest.mark.parametrize("name", DESIGNS)
@@ -136,9 +161,9 @@ def test_multipliers_are_those_of_the_netlist(name: str, netlists) -> None:
     assert rows == (unit.macs if unit.kind == "dense" else 0)
     parts = UNIT_COSTS[unit.kind].parts(unit)
     counted = sum(part.count for part in parts if part.kind in MULTIPLIERS)
-    assert counted == rows + unit.lanes_m * unit.lanes_n
-    scaling = products["unit", unit.group_sum_bits, 9]
-    assert scaling == unit.lanes_m * unit.lanes_n
+    scaled = 0 if unit.kind == "bit_serial" else unit.lanes_m * unit.lanes_n
+    assert counted == rows + scaled
+    assert products["unit", unit.group_sum_bits, 9] == scaled
     assert products["store", 16, 16] == 1
 
 

@@ -46,7 +46,7 @@ def test_command_on_a_part_of_a_design(call, liberty: Path) -> None:
         (("dense:lanes_m=3",), "unit.lanes_m"),
         (("dense:lanes_m",), "DESIGN|UNIT"),
         (("dense:colour=3",), "colour"),
-        (("bitmod-28nm",), "unit.kind"),
+        (("olive-28nm",), "unit.kind"),
         (("dense", "--target", "asic"), "--target"),
         (("dense", "--part", "load"), "--part"),
         (("dense-int8-tiny", "--part", "nonsense"), "--part"),

@@ -74,7 +74,7 @@ class BitSerialSpec(UnitSpec):
     def __post_init__(self) -> None:
         subset("unit.activations", self.activations, ("int8", "fp16"))
         bits = self.scale_bits_per_beat
-        if isinstance(bits, bool) or bits not in (1, 2, 4):
+        if type(bits) is not int or bits not in (1, 2, 4):
             raise InputError("design", "unit.scale_bits_per_beat", bits, "1, 2 or 4")
         super().__post_init__()
         if self.lanes_n * self.lanes_k % 8:
@@ -221,8 +221,8 @@ class BitSerialSpec(UnitSpec):
 
     @property
     def _largest_activation(self) -> int:
-        """INT8: 128. FP16: 65504 * 2^24 units, below 2^40."""
-        return 1 << 40 if self.has_half else 128
+        """INT8: 128. FP16: 65504 in units of 2^-24."""
+        return _LARGEST_HALF if self.has_half else 128
 
     @property
     def _largest_code(self) -> int:

@@ -131,7 +131,8 @@ def float_integer_product(m: Module, name: str, fmt: FloatFormat, a: Value, b: V
     bits = len(b)
     magnitude = named("magnitude", Mux(b[-1], -b.as_signed(), b)[:bits])
     significand = _significand(fmt, a)
-    columns: list[list[Value]] = [[] for _ in range(len(significand) + bits)]
+    # The largest magnitude is a power of two: products need a bit less than both factors have.
+    columns: list[list[Value]] = [[] for _ in range(len(significand) + bits - 1)]
     for i, x in enumerate(significand):
         for j, y in enumerate(magnitude):
             columns[i + j].append(x & y)
@@ -144,7 +145,7 @@ def float_integer_product(m: Module, name: str, fmt: FloatFormat, a: Value, b: V
             f"normal_{stage}", Mux(empty, Cat(Const(0, step), total)[: len(total)], total)
         )
         zeros = Cat(empty, zeros)
-    power = named("power", _exponent(fmt, a) + bits - zeros, signed(fmt.exponent_bits + 3))
+    power = named("power", _exponent(fmt, a) + (bits - 1) - zeros, signed(fmt.exponent_bits + 3))
     infinite = (_exponent(fmt, a) == fmt.infinite) & b.any()
     return _rounded(m, name, fmt, a[-1] ^ b[-1], power, total, infinite)
 

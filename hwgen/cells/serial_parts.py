@@ -1,4 +1,4 @@
-"""Parts of the bit-serial element of ``hwgen.units.bit_serial_column``, to synthesise one by one."""
+"""Parts of the element of ``hwgen.units.bit_serial_column``, to synthesise one by one."""
 
 from amaranth.hdl import Module, Mux, Signal, Value, signed
 from amaranth.lib import data, wiring

@@ -22,8 +22,9 @@ class Accumulate(wiring.Component):
     sums : In(stream of lanes_m * lanes_n sums)
     passes : In(stream of PassDescriptor)
         One transfer with each transfer of ``sums``.
-    write_enable : Out(1), write_address : Out(16), write_data : Out
-        A finished tile: each row's sums sign-extended to ``result_bytes`` and padded to lines.
+    write_enable : Out(1), write_address : Out(16), write_data : Out x lanes_m
+        A finished tile by rows: each row's sums sign-extended to ``result_bytes`` and padded to
+        lines.
     give_token : Out(1)
     idle : Out(1)
 
@@ -45,7 +46,7 @@ class Accumulate(wiring.Component):
                 "passes": In(stream.Signature(PassDescriptor())),
                 "write_enable": Out(1),
                 "write_address": Out(16),
-                "write_data": Out(8 * design.tile_lines * design.line_bytes),
+                "write_data": Out(8 * design.row_lines * design.line_bytes).array(unit.lanes_m),
                 "give_token": Out(1),
                 "idle": Out(1),
             }
@@ -106,11 +107,10 @@ class Accumulate(wiring.Component):
                 newest_valid.eq(1),
             ]
 
-        row_bits = 8 * design.row_lines * design.line_bytes
         for row in range(unit.lanes_m):
             results = Cat(
                 Cat(total, total[-1].replicate(8 * unit.result_bytes - bits))
                 for total in totals[row * unit.lanes_n : (row + 1) * unit.lanes_n]
             )
-            m.d.comb += self.write_data.word_select(row, row_bits).eq(results)
+            m.d.comb += self.write_data[row].eq(results)
         return m

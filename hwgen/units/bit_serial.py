@@ -30,6 +30,7 @@ from amaranth.lib import data
 from designs.units.base import CODE_TYPES
 from designs.units.bit_serial import BitSerialSpec
 from designs.units.lut import tree_stages
+from hwgen.shared import shared
 from hwgen.units.base import MatrixUnit
 from hwgen.units.bit_serial_column import BitSerialColumn, GroupControl
 from hwgen.units.half_align import HalfAlign
@@ -77,12 +78,17 @@ class BitSerialUnit(MatrixUnit):
         self._beats()
         self._term_control()
         self._group_control()
+        self._totals: dict[tuple[int, int], Value] = {}  # by token and feature
         activations = [self._activations(row) for row in range(spec.tiles_m)]
         for column in range(spec.tiles_n):
             terms = self._terms(column)
             scales = self._scales(column)
             for row in range(spec.tiles_m):
                 self._tile(row, column, activations[row][column], terms[row], scales)
+        # One assignment: one for each total would take Amaranth minutes.
+        m.d.comb += self.sums.payload.eq(
+            Cat(total for _, total in sorted(self._totals.items(), key=lambda item: item[0]))
+        )
         return m
 
     # Streams and control ---------------------------------------------------------------------
@@ -285,7 +291,7 @@ class BitSerialUnit(MatrixUnit):
         width = 16 * spec.lanes_k
         elements, bases = [], []
         for token in range(self._tile_m):
-            align = HalfAlign(spec.lanes_k, int8=int8)
+            align = shared(HalfAlign, spec.lanes_k, int8=int8)
             m.submodules[f"align_{row * self._tile_m + token}"] = align
             m.d.comb += [
                 align.enable.eq(Cat(steps[:_ALIGN_STAGES])),
@@ -309,8 +315,8 @@ class BitSerialUnit(MatrixUnit):
         special = self._special_values(column) if spec.has_float else []
         generated = []
         for j in range(self._tile_n):
-            generator = TermGenerator(spec.lanes_k, odd=self._odd, floating=spec.has_float)
-            m.submodules[f"terms_{first + j}"] = generator
+            generator = shared(TermGenerator, spec.lanes_k, odd=self._odd, floating=spec.has_float)
+            m.submodules[f"generator_{first + j}"] = generator
             m.d.comb += [
                 generator.decode.eq(self._advance & self._valid[column]),
                 generator.emit.eq(self._advance & (now | later)),
@@ -379,10 +385,8 @@ class BitSerialUnit(MatrixUnit):
         scaled = self._flags[self._sum + hop].scaled
         for j in range(self._tile_n):
             feature = column * self._tile_n + j
-            array = BitSerialColumn(spec, self._tile_m)
-            m.submodules[f"column_{feature}_{row}" if spec.tiles_m > 1 else f"column_{feature}"] = (
-                array
-            )
+            array = shared(BitSerialColumn, spec, self._tile_m)
+            m.submodules[f"column_{feature}_{row}"] = array
             enables = [self._enable[_TERM + hop + stage] for stage in range(array.stages)]
             m.d.comb += [
                 array.enable.eq(Cat(enables)),
@@ -396,5 +400,4 @@ class BitSerialUnit(MatrixUnit):
                 m.d.comb += array.shifts.eq(shifts)
             for token in range(self._tile_m):
                 total = array.totals.word_select(token, spec.accumulator_bits)
-                index = (row * self._tile_m + token) * spec.lanes_n + feature
-                m.d.comb += self.sums.payload.word_select(index, spec.accumulator_bits).eq(total)
+                self._totals[row * self._tile_m + token, feature] = total

@@ -18,6 +18,9 @@ LUT_UNITS = {
 """Lookup units in otherwise equal designs."""
 
 BIT_SERIAL_UNITS = {
+    "bit_serial": BitSerialSpec(
+        2, 8, 4, tuple(range(2, 9)), 1024, ("int8", "fp16"), tile_m=1, tile_n=4
+    ),
     "bit_serial_narrow": BitSerialSpec(1, 8, 8, (3, 4, 5, 8), 256, scale_bits_per_beat=4),
     "bit_serial_half": BitSerialSpec(4, 8, 4, (3, 4, 6), 256, ("fp16",), 2, 4),
     "bit_serial_tiles": BitSerialSpec(4, 4, 2, (3, 4), 256, ("int8", "fp16"), 1, 4, 2),
@@ -25,10 +28,16 @@ BIT_SERIAL_UNITS = {
 }
 """Bit-serial units in otherwise equal designs."""
 
-_LIBRARY = {"lut": "lut-tiny", "bit_serial": "bitmod-tiny"}
-_UNITS = LUT_UNITS | BIT_SERIAL_UNITS
+ELEMENTS = {
+    "bit_serial_element": BitSerialSpec(
+        8, 8, 1, tuple(range(2, 9)), 256, ("int8", "fp16"), scale_bits_per_beat=4
+    ),
+}
+"""Units whose elements are tried exhaustively."""
 
-DESIGNS = ("tiny", "narrow", "striped", "wide_line", "lut", "bit_serial", *_UNITS)
+_UNITS = LUT_UNITS | BIT_SERIAL_UNITS | ELEMENTS
+
+DESIGNS = ("tiny", "narrow", "striped", "wide_line", "lut", *_UNITS)
 
 
 @cache
@@ -44,18 +53,19 @@ def test_design(name: str) -> Design:
     - ``lut_narrow``: one token lane and one table, INT8 only, 1-bit and 2-bit weights.
     - ``lut_half``: four tables a lane, FP16 only.
     - ``lut_quantised``: tables of 8 bits, every weight type and both activation formats.
-    - ``bit_serial``: bitmod-tiny of the library.
+    - ``bit_serial``: two by two tiles, every weight type and both activation formats.
     - ``bit_serial_narrow``: one token lane, INT8 only, four bits of a scale a cycle.
     - ``bit_serial_half``: two by two tiles, FP16 only.
     - ``bit_serial_tiles``: four rows of tiles, as many as two bits of a scale a cycle allow.
+    - ``bit_serial_element``: elements of one lane, every weight type and both activation formats.
     - ``bit_serial_integers``: widths without floating codes, INT8 only.
     """
-    if name in _LIBRARY:
-        return load_design(_LIBRARY[name])
+    if name == "lut":
+        return load_design("lut-tiny")
     if name in _UNITS:
         unit = _UNITS[name]
         formats = Formats(activation_bits=16 if unit.activations == ("fp16",) else 8)
-        base = load_design(_LIBRARY[unit.kind])
+        base = load_design("lut-tiny" if name in LUT_UNITS else "bitmod-tiny")
         return dataclasses.replace(base, name=name, unit=unit, formats=formats)
     tiny = load_design("dense-int8-tiny")
     if name == "tiny":

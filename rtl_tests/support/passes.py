@@ -303,7 +303,7 @@ def uniform_pass(
         if register:
             codes = np.full_like(codes, 1 << (type_.bits - 1))
     if type_.special:
-        is_special = int(codes.flat[0]) == 1 << (type_.bits - 1)
+        is_special = codes is not None and codes.flat[0] == 1 << (type_.bits - 1)
         used = register or (encode_special(value) if is_special else 0)
         numbers = np.arange(spec.lanes_n)[None] % SPECIAL_VALUES
         special = Special((used,) * SPECIAL_VALUES, numbers)

@@ -220,6 +220,17 @@ class Gemma3Decoder:
         return output.astype(numpy.float32, copy=False)
 
     def _forward(self, token_ids: Sequence[int]) -> Float:
+        last = self.features(token_ids)[-1:]
+        return self._project("lm_head", last, self.spec.vocab)[0]
+
+    def features(self, token_ids: Sequence[int]) -> Float:
+        """Append tokens; returns what lm_head multiplies at each of them, float32 (M, hidden).
+
+        Raises
+        ------
+        InputError
+            There are no tokens, or too many, or an id is outside the vocabulary.
+        """
         if len(token_ids) == 0:
             raise InputError("prompt", "", "no tokens", "at least one token")
         self._check_room(self.position + len(token_ids))
@@ -230,8 +241,7 @@ class Gemma3Decoder:
         for layer in range(self.spec.layers):
             residual = residual + self._attend(layer, residual, positions)
             residual = residual + self._mlp(layer, residual)
-        last = self._norm("final_norm", residual[-1:])
-        return self._project("lm_head", last, self.spec.vocab)[0]
+        return self._norm("final_norm", residual)
 
     def _attend(self, layer: int, residual: Float, positions: NDArray[numpy.int64]) -> Float:
         spec, prefix, tokens = self.spec, f"layers.{layer}", len(residual)

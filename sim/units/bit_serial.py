@@ -3,8 +3,6 @@
 The RTL is hwgen/units/bit_serial.py; parts are named as its modules.
 """
 
-from math import ceil
-
 from designs.cells import load_cells
 from designs.process import Constant, Process
 from designs.spec import Design
@@ -24,7 +22,7 @@ _SPECIAL_BITS = 32
 _FLAGS = 4
 _DECODE_BITS = 6
 _SHORTEST_LINE = 3
-"""Registers one behind another that become a shift register on an FPGA (Yosys, ``synth_xilinx``)."""
+"""Registers one behind another that Yosys makes a shift register of on an FPGA."""
 
 _TERM = 2  # the stage of the terms, and of the aligned activations
 
@@ -80,6 +78,7 @@ def _control(spec: BitSerialSpec) -> list[Part]:
     decode = 1 + 2 * odd + floating + (odd and not floating)
     later = 2 * floating  # floating, last
     weight = min(spec.most_shift.bit_length(), 3) if not spec.has_half else 3
+    weight = max(0, weight - (not floating))  # digits of integers count even powers of two
     shifts = {_TERM + row for row in range(spec.tiles_m)}
     shifts = shifts if spec.has_half else {at.shift - 1 + hop for hop in behind}
     enables = (at.sum - _TERM + hops) + (hops + 2) + columns
@@ -91,8 +90,8 @@ def _control(spec: BitSerialSpec) -> list[Part]:
         *_chain("control: FP16", 1, 0, starts | aligned),
         *_chain("control: new group", 1, _TERM, {at.sum - 1 + hop for hop in behind}),
         Part("control: decoding", "register", decode * columns + later * (columns + 1)),
-        Part("control: beat", "register", 4),
-        *_chain("control: digit", weight - (not floating), _TERM, shifts),
+        Part("control: beat", "register", 4 if weight else 0),
+        *_chain("control: digit", weight, _TERM, shifts),
         Part("control", "gate", enables + 3 * (hops + 1) + 2 * (hops + 1) + 8),
     ]
 
