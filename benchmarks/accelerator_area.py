@@ -187,10 +187,10 @@ def section() -> str:
 
     others = [row for row in rows if row.design not in FIGURES_FROM]
     note = (
-        "\\* gave figures of modules. "
+        "\\* gave figures of modules.\n"
         + ", ".join(f"`{name}`" for name in AFTERWARDS)
-        + " were first\n"
-        "synthesised when the model was finished. Geometries: `benchmarks/accelerator_area.py`.\n"
+        + " were\nfirst synthesised when the model was finished. "
+        "Geometries: `benchmarks/accelerator_area.py`.\n"
     )
     return _SECTION.format(
         table=markdown_table(head, table) + "\n" + note,

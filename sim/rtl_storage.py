@@ -21,6 +21,7 @@ __all__ = [
     "queues",
     "rams",
     "registers",
+    "repeated_registers",
     "unread_registers",
 ]
 
@@ -152,10 +153,20 @@ def unread_registers(design: Design) -> int:
     return special + (0 if _pairs(unit) else _SECOND_BIT)
 
 
+def repeated_registers(design: Design) -> int:
+    """Register bits of the RTL that equal others, which synthesis merges.
+
+    Every row of the output buffer holds which of its lines is read
+    (hwgen/memory/output_buffer.py).
+    """
+    return (design.unit.lanes_m - 1) * _clog2(design.row_lines)
+
+
 def registers(design: Design) -> dict[str, int]:
     """Register bits of one core of the RTL outside its unit, by part.
 
-    Without `unread_registers`; the netlist has them in its compute engine.
+    Without `unread_registers`, which the netlist has in its compute engine, and without
+    `repeated_registers`.
     """
     dram, control, line = design.dram, design.control, 8 * design.line_bytes
     sums = design.unit.lanes_m * design.unit.lanes_n * design.unit.accumulator_bits
