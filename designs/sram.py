@@ -3,7 +3,7 @@
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import exp, isfinite, log
+from math import ceil, exp, isfinite, log, log2
 
 from designs.checks import integer, text
 from designs.errors import InputError
@@ -147,7 +147,8 @@ class SramTable:
 
         Exact at the points of the table, piecewise linear in the port width, and a straight line
         in log-log between two capacities or beyond the last two. A port is never wider than the
-        memory.
+        memory. One that is wider than all the table has at such a capacity is that of several
+        memories side by side, each with a port as wide as the smallest memory's widest.
 
         Parameters
         ----------
@@ -160,6 +161,12 @@ class SramTable:
             raise ValueError(f"at least 1 byte and 1 bit, not {capacity_bytes}, {port_bits}")
         port_bits = min(port_bits, 8 * capacity_bytes)
         rows = self.rows
+        widest = max((row for row in rows if row.capacity_bytes <= capacity_bytes),
+                     default=rows[0], key=lambda row: row.capacity_bytes).port_bits[-1]  # fmt: skip
+        if port_bits > widest:
+            parts = 1 << ceil(log2(port_bits / rows[0].port_bits[-1]))
+            if parts > 1:
+                return self._side_by_side(capacity_bytes, port_bits, parts)
         exact = [row for row in rows if row.capacity_bytes == capacity_bytes]
         if exact:
             figures, basis = exact[0].at(port_bits)
@@ -174,6 +181,17 @@ class SramTable:
         values = [exp((1 - share) * log(low) + share * log(high)) for low, high in pairs]
         within = inside and "extrapolated" not in (first, second)
         return self._figure(values, "interpolated" if within else "extrapolated")
+
+    def _side_by_side(self, capacity_bytes: int, port_bits: int, parts: int) -> SramFigure:
+        part = self.figure(ceil(capacity_bytes / parts), ceil(port_bits / parts))
+        leakage = part.leakage_milliwatts
+        return SramFigure(
+            parts * part.read_picojoules,
+            parts * part.write_picojoules,
+            parts * part.square_millimetres,
+            None if leakage is None else parts * leakage,
+            part.basis,
+        )
 
     def _figure(self, values: Sequence[float], basis: str) -> SramFigure:
         read, write, area, leakage = values

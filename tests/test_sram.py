@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from designs.process import load_process
 from sim.memory.sram import SramGeometry, conflict_cycles, usable_bytes
 
 
@@ -76,3 +77,13 @@ def test_wrong_geometry(wrong: dict) -> None:
 def test_wrong_streams() -> None:
     with pytest.raises(ValueError, match="write_interval"):
         conflict_cycles(1, 1, SramGeometry(1, "1rw"), write_interval=0)
+
+
+def test_a_very_wide_port_is_several_memories() -> None:
+    """Eight words of 64 Kbit: 128 memories of 512 bits, not one that no compiler would make."""
+    sram = load_process("28nm").sram
+    whole, part = sram.figure(65536, 65536), sram.figure(512, 512)
+    assert whole.square_millimetres == pytest.approx(128 * part.square_millimetres)
+    assert whole.read_picojoules == pytest.approx(128 * part.read_picojoules)
+    assert whole.leakage_milliwatts == pytest.approx(128 * part.leakage_milliwatts)
+    assert sram.figure(65536, 8192).basis == "point"  # the widest that the table has
