@@ -8,9 +8,12 @@ from functools import cache
 from pathlib import Path
 from statistics import mean
 
+from designs.files import load_design
+from designs.process import load_process
 from designs.tables import parse_toml, structure
 from silicast.fidelity.rows import Row, run
 from sim.conventions import PHYSICAL, Conventions, load_conventions
+from sim.units import UNIT_COSTS
 
 __all__ = [
     "CONVENTIONS",
@@ -58,12 +61,27 @@ _PROGRAMS = {
     "prefill": "On `bitmod-28nm` physical is what its programs take on the generated hardware: the "
     "whole K of a block of tokens stays in a buffer of 2 MiB, so that less is read again than by "
     "the other arrays, but sums go to DRAM in eight bytes and come back to be made FP16. The exact "
-    "sums, up to 64 bits wide, take about 3.7 times the energy of the published elements.",
+    "sums, up to {bits} bits wide, take {times:.1f} times the energy of the published elements.",
     "decode": "On `bitmod-28nm` physical is what its programs take on the generated hardware: one "
     "token has one of 32 rows of elements, as it has one of 16 in the publication's second shape, "
     "which the hardware does not have. FP3 weights arrive faster than they are multiplied so. "
     "Energy as for the prompt, and the larger buffers leak all the time.",
 }
+
+
+@cache
+def _programs() -> dict[str, str]:
+    """Reasons of `_PROGRAMS` with the figures of the design as it stands."""
+    design = load_design(_DESIGNS["BitMoD"])
+    process = load_process(design.silicon.process or "")
+    units = design.unit, design.as_published().unit
+    own, published = (sum(UNIT_COSTS[u.kind].cycle_picojoules(u, process, None)) for u in units)
+    bits = design.unit.accumulator_bits
+    return {
+        phase: text.format(bits=bits, times=own / published) for phase, text in _PROGRAMS.items()
+    }
+
+
 _EXACT = "The same counting: nothing is left."
 _OLD_RULES = {
     "prefill": "The paper's version gives every head the rows of all heads as inputs of attention: "
@@ -204,7 +222,7 @@ def rows() -> list[Row]:
     """Cycles and energy of every row of the simulator and of the notebooks."""
     found: list[Row] = []
     for row in simulator_rows():
-        physical = _PROGRAMS if row.accelerator == "BitMoD" else _PHYSICAL
+        physical = _programs() if row.accelerator == "BitMoD" else _PHYSICAL
         reason = f"{_EXACT} {physical[row.phase]}"
         found += _compared("bitmod-simulator", row, "simulator, commit e445a5f", "A", reason)
     for row in notebook_rows():
