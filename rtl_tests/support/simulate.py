@@ -120,11 +120,11 @@ def _require_icarus() -> None:
 def _built(top: str, design: str, simulator: str) -> tuple[Runner, str]:
     """A runner with a finished build, and the top's module name."""
     verilog, module = top_verilog(top, test_design(design))
-    arguments = list(_ARGUMENTS[simulator])
-    if simulator == "verilator":
-        arguments += ["-CFLAGS", "-O1" if top in _BIG else "-O0"]
+    arguments = _ARGUMENTS[simulator]
+    # Code that runs once, registering signals, is long and takes minutes to optimise.
+    make_flags = f"{_MAKE_FLAGS} OPT_FAST={'-O1' if top in _BIG else '-O0'} OPT_SLOW=-O0"
     build = cache_directory("cocotb") / (
-        f"{top}-{design}-{simulator}-{_key(verilog, module, *arguments)}"
+        f"{top}-{design}-{simulator}-{_key(verilog, module, *arguments, make_flags)}"
     )
     runner = get_runner(simulator)
     with locked(build):
@@ -132,7 +132,7 @@ def _built(top: str, design: str, simulator: str) -> tuple[Runner, str]:
             build.mkdir(exist_ok=True)
             source = build / f"{module}.v"
             source.write_text(verilog, encoding="utf-8")
-            with _make_environment():
+            with _make_environment(make_flags):
                 _build(runner, source, build, arguments)
             (build / "finished").touch()
     runner.build_dir = build
@@ -162,9 +162,9 @@ def _build(runner: Runner, source: Path, build: Path, arguments: list[str]) -> N
 
 
 @contextlib.contextmanager
-def _make_environment() -> Iterator[None]:
+def _make_environment(flags: str) -> Iterator[None]:
     """What make needs to know; with ccache, Verilator's own sources are compiled once for all."""
-    ours = {"MAKEFLAGS": _MAKE_FLAGS}
+    ours = {"MAKEFLAGS": flags}
     if shutil.which("ccache"):
         ours["OBJCACHE"] = "ccache"
     before = {name: os.environ.get(name) for name in ours}
