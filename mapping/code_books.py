@@ -24,6 +24,7 @@ __all__ = [
     "decode_values",
     "encode_special",
     "encode_values",
+    "in_code_book",
     "magnitudes",
 ]
 
@@ -113,6 +114,28 @@ def _terms() -> dict[int, int]:
     for code in sorted((h | w for h in high for w in low), key=lambda c: (c & 1) + (c >> 4 & 1)):
         found.setdefault(decode_special(code), code)
     return found
+
+
+def in_code_book(
+    values: NDArray[np.int8], code_type: str, bits: int, special: NDArray[np.int8] | None = None
+) -> bool:
+    """Whether every value in halves has a code.
+
+    Parameters
+    ----------
+    values : int8 (N, K)
+    code_type, bits : str, int
+        The code book.
+    special : int8 (N, G), optional
+        Special value of each of G equal groups of a row.
+    """
+    table = np.zeros(256, bool)
+    table[_values(code_type, bits).view(np.uint8)] = True
+    known = table[np.ascontiguousarray(values).view(np.uint8)]
+    if special is not None:
+        groups = values.reshape(*special.shape, -1)
+        known |= (groups == special[:, :, None]).reshape(values.shape)
+    return bool(known.all())
 
 
 def encode_special(value: int) -> int:

@@ -264,10 +264,15 @@ def _with_special_values(name: str, match: re.Match[str]) -> WeightFormat:
             sizes = float(match[5]), float(match[6])
         except ValueError:
             raise InputError("weight format", "", name, _ALLOWED) from None
-        full += f"_sv{sizes[0]:g}_{sizes[1]:g}"
-        if kind or any(size * 2 % 1 for size in sizes) or 0 in sizes or sizes[0] == sizes[1]:
-            allowed = "bitmod_fp4_gG_svA_B with two magnitudes in halves, e.g. _sv5_8"
+        known = [size / 2 for size in magnitudes("float", bits)]
+        wrong = any(size * 2 % 1 or size in known for size in sizes)
+        if kind or wrong or sizes[0] == sizes[1]:
+            allowed = (
+                f"bitmod_fp{bits}_gG_svA_B with two magnitudes in halves that FP{bits} has not"
+            )
             raise InputError("weight format", "", name, allowed)
+        if sizes != (_RESOLUTION[bits], _ASYMMETRY[bits]):
+            full += f"_sv{sizes[0]:g}_{sizes[1]:g}"
     values = tuple(int(sign * 2 * size) for size in sizes for sign in (1, -1))
     for value in values:
         encode_special(value)  # raises when two terms do not make it

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from designs.errors import InputError
 from designs.spec import Design
 from designs.units.base import IDENTIFIED_GROUPS
-from mapping.code_books import encode_values
+from mapping.code_books import encode_values, in_code_book
 from mapping.digits import pack_digits
 from mapping.half_precision import check_finite
 from mapping.planes import pack_planes
@@ -285,6 +285,15 @@ def _check_weights(weights: QuantisedWeights, cut: WeightTiling) -> None:
     if bool(weights.fmt.special_values) != (weights.special is not None):
         allowed = "a number a group in formats that have them, none in others"
         raise InputError("weights", "special", weights.fmt.name, allowed)
+    fmt, own = weights.fmt, None
+    if weights.special is not None:
+        if weights.special.max(initial=0) >= len(fmt.special_values):
+            allowed = f"numbers below {len(fmt.special_values)}"
+            raise InputError("weights", "special", int(weights.special.max()), allowed)
+        own = np.array(fmt.special_values, np.int8)[weights.special]
+    if fmt.floating and not in_code_book(weights.codes, fmt.code_type, fmt.bits, own):
+        allowed = f"values of {weights.fmt.name} in halves, and the special value of their group"
+        raise InputError("weights", "codes", "other values", allowed)
 
 
 def _rows(matrix: NDArray, first: int, count: int, padding: int = 0) -> NDArray:

@@ -97,6 +97,8 @@ def choose_weight_tiling(design: Design, n: int, k: int, fmt: WeightFormat) -> W
         elif chunks == 0 and most >= 1:
             fewest = ceil(units / most)
             longest = units * unit_steps // unit.least_steps(fmt.bits)
+            if fewest > longest:
+                continue  # chunks would be shorter than the unit takes
             counts = {min(units, longest, fewest * factor) for factor in (1, 2, 4)} | {fewest}
             options = [(Split(tiles, tiles), Split(units, count)) for count in sorted(counts)]
         else:
@@ -354,11 +356,14 @@ def _choose_emission(design: Design, weights: WeightTiling, tokens: int) -> tupl
 
 def _too_small(design: Design, fmt: WeightFormat, k: int, unit_steps: int) -> InputError:
     """The error for a buffer that cannot hold two slots of one unit of K."""
-    step = unit_steps * design.unit.weight_step_bytes(fmt.bits)
+    least = design.unit.least_steps(fmt.bits)
+    # Twice the shortest chunk can be cut wherever K ends.
+    steps = unit_steps if least <= unit_steps else 2 * least
+    step = steps * design.unit.weight_step_bytes(fmt.bits)
     weight = _power_of_two(_FEWEST_SLOTS * _align(step, _weight_grain(design)))
     words = _scale_bytes(design, fmt, 1)
     scale = _power_of_two(_FEWEST_SLOTS * _align(words, _scale_grain(design)))
-    what = f"a group of {fmt.group}" if fmt.group else "a step"
+    what = f"a group of {fmt.group}" if fmt.group else f"{steps} steps" if steps > 1 else "a step"
     if design.buffers.weight_bytes < weight:
         allowed = f"at least {weight} bytes for two slots of {what} of {fmt.name} and K = {k}"
         found = design.buffers.weight_bytes

@@ -106,7 +106,7 @@ class ComputeBench(Bench):
                 "pass_last": pass_last,
                 "scaled": i.scaled,
                 "identify": identify,
-                "special": registers if "float" in unit.weight_types else 0,
+                "special": registers if i.special else 0,
             }
             if w == 0:
                 upper = bool(paired and activation % 2)

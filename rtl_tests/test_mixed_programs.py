@@ -25,7 +25,7 @@ DESIGNS = {
     name: ODD_DESIGNS.get(name) or load_design(name)
     for name in (
         *("lut-tiny", "lut-tables", "lut-flat", "dense-int8-tiny"),
-        *("bitmod-tiny", "serial-short", "serial-tiles"),
+        *("bitmod-tiny", "serial-short", "serial-tiles", "serial-long"),
     )
 }
 WEIGHTS, SCALES, ACTIVATIONS, OUTPUTS, PROGRAM = 0, 4096, 8192, 12288, 24576  # memory lines

@@ -149,7 +149,7 @@ def _pairs(unit: UnitSpec) -> bool:
 def unread_registers(design: Design) -> int:
     """Register bits of the RTL that no unit of this kind reads, which synthesis drops."""
     unit = design.unit
-    special = 0 if "float" in unit.weight_types else _CODE_BITS - ("bipolar" in unit.weight_types)
+    special = 0 if unit.has_special_values else _CODE_BITS - ("bipolar" in unit.weight_types)
     return special + (0 if _pairs(unit) else _SECOND_BIT)
 
 
@@ -181,7 +181,7 @@ def registers(design: Design) -> dict[str, int]:
         compute += _STEP_WORD_REGISTERS
     if "bipolar" in unit.weight_types:
         compute += _REPLAY_REGISTERS
-    if "float" in unit.weight_types:
+    if unit.has_special_values:
         compute += _IDENTIFY_REGISTERS
     if _pairs(unit):
         compute += _PAIR_REGISTERS

@@ -166,7 +166,7 @@ def _compute_engine(design: Design) -> float:
         luts += _WORD_ADDRESS_BITS
     if "bipolar" in unit.weight_types:
         luts += _PLANES
-    if "float" in unit.weight_types:
+    if unit.has_special_values:
         luts += _DIGITS
     return luts
 

@@ -178,3 +178,45 @@ def test_what_a_unit_cannot_do_is_refused(design, weights, message) -> None:
     with pytest.raises(InputError, match=message) as caught:
         compile_gemm(design, GemmShape(2, 8, 1920), parse_format(weights))
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "message"),
+    [
+        ("fp4_g128", {"codes": 5}, "weights: codes: .*values of fp4_g128 in halves"),
+        ("bitmod_fp4_g128", {"codes": 9}, "weights: codes: .*special value of their group"),
+        ("bitmod_fp4_g128", {"codes": 16}, "weights: codes: "),  # another group's
+        ("fp3_ea_g128", {"special": 2}, "weights: special: found 2; allowed: numbers below 2"),
+    ],
+)
+def test_codes_that_cannot_be_stored_are_refused(name: str, change: dict, message: str) -> None:
+    fmt = parse_format(name)
+    program = compile_gemm(TINY, GemmShape(1, 16, 128), fmt)
+    weights = random_weights(np.random.default_rng(0), 16, 128, fmt)
+    if weights.special is not None:
+        weights.special[:] = 0
+        weights.codes[:] = 0
+    for field, value in change.items():
+        getattr(weights, field)[3, 0] = value
+    with pytest.raises(InputError, match=message):
+        write_weights(memory_for(program), program, weights)
+
+
+@pytest.mark.parametrize(("name", "k"), [("int2", 1000), ("int8", 1000), ("int3", 1000)])
+@pytest.mark.parametrize("weight_bytes", [512, 1024, 2048])
+def test_small_buffers_give_runnable_programs_or_one_line(name, k, weight_bytes) -> None:
+    """Chunks of K are never shorter than the unit takes; else the buffer is named."""
+    buffers = dataclasses.replace(TINY.buffers, weight_bytes=weight_bytes)
+    for unit in ({}, {"lanes_m": 4, "lanes_n": 8, "lanes_k": 16}):
+        changed = dataclasses.replace(TINY.unit, **({"tile_m": 0, "tile_n": 0} | unit))
+        refused = ""
+        try:
+            design = dataclasses.replace(TINY, name="small", unit=changed, buffers=buffers)
+            program = compile_gemm(design, GemmShape(1, 16, k), parse_format(name))
+        except InputError as error:
+            refused = str(error)
+        if refused:
+            assert "buffers.weight_bytes" in refused
+            continue
+        check(program)
+        _golden(design, 1, 16, k, name, 5)

@@ -46,30 +46,43 @@ class TermMiter(wiring.Component):
         A step's terms have been added up to something else than its value.
     """
 
-    def __init__(self) -> None:
-        flags = ("gap", "first", "last", "odd", "second", "floating", "flint")
+    def __init__(self, odd: bool = True, floating: bool = True) -> None:
+        self.odd_widths, self.floating_codes = odd, floating
+        flags = ("stall", "gap", "first", "last", "odd", "second", "floating", "flint")
         members = {name: In(1) for name in flags}
         super().__init__(members | {"word": In(2), "special": In(8), "mismatch": Out(1)})
 
     def elaborate(self, platform):
         m = Module()
-        m.submodules.generator = generator = TermGenerator(1)
+        m.submodules.generator = generator = TermGenerator(
+            1, odd=self.odd_widths, floating=self.floating_codes
+        )
         control = generator.control
-        was_gap = _registered(m, "was_gap", self.gap)
+        advance = Signal()
+        m.d.comb += advance.eq(~self.stall | _registered(m, "was_stall", self.stall))
+        self._advance = advance
+        was_gap = self._held(m, "was_gap", self.gap)
         take = ~self.gap | was_gap
+        absent = set() if self.odd_widths else {"odd", "second"}
+        absent |= set() if self.floating_codes else {"floating", "flint"}
         m.d.comb += [
-            generator.decode.eq(take),
+            generator.decode.eq(advance & take),
             generator.word.eq(self.word),
-            generator.special.eq(self.special),
-            *(getattr(control, n).eq(getattr(self, n)) for n, _ in DecodeControl() if n != "last"),
+            *(
+                getattr(control, name).eq(0 if name in absent else getattr(self, name))
+                for name, _ in DecodeControl()
+                if name != "last"
+            ),
         ]
+        if self.floating_codes:
+            m.d.comb += generator.special.eq(self.special)
         layout = data.StructLayout({"control": DecodeControl(), "word": 2})
         beats = [Signal(layout, name=f"beat_{i}", reset_less=True) for i in range(_BEATS + 1)]
         m.d.comb += [beats[0].control.eq(control), beats[0].word.eq(self.word)]
-        with m.If(take):
+        with m.If(advance & take):
             m.d.sync += [older.eq(newer) for newer, older in pairwise(beats)]
         before = beats[1].control
-        last = self.last & (~self.floating | (before.floating & before.first))
+        last = self.last & (~control.floating | (before.floating & before.first))
         m.d.comb += control.last.eq(last)
         value, length = self._step(m, beats)
         self._check(m, generator, take, value, Mux(take, length, 0))
@@ -117,16 +130,16 @@ class TermMiter(wiring.Component):
     def _check(self, m, generator, take, value, length) -> None:
         """Adds terms up as the unit does, and compares when a step is complete."""
         control = generator.control
-        old = {n: _registered(m, f"old_{n}", getattr(control, n)) for n in ("last", "floating")}
+        old = {n: self._held(m, f"old_{n}", getattr(control, n)) for n in ("last", "floating")}
         now = take & control.floating & control.last
-        later = _registered(m, "taken", take) & (~old["floating"] | old["last"])
-        m.d.comb += generator.emit.eq(now | later)
-        present = _registered(m, "present", now | later)
-        is_first = _registered(m, "is_first", now)
-        is_floating = _registered(m, "is_floating", old["floating"])
+        later = self._held(m, "taken", take) & (~old["floating"] | old["last"])
+        m.d.comb += generator.emit.eq(self._advance & (now | later))
+        present = self._held(m, "present", now | later)
+        is_first = self._held(m, "is_first", now)
+        is_floating = self._held(m, "is_floating", old["floating"])
         for delay in range(2):  # until the last term is out
-            value = _registered(m, f"value_{delay}", value).as_signed()
-            length = _registered(m, f"length_{delay}", length)
+            value = self._held(m, f"value_{delay}", value).as_signed()
+            length = self._held(m, f"length_{delay}", length)
         term = generator.terms[0]
         size = term.nonzero << term.exponent << (is_first & 1)
         newest = Signal(signed(7))
@@ -134,7 +147,7 @@ class TermMiter(wiring.Component):
         terms = [newest]
         for place in range(_BEATS - 1):
             older = Signal(signed(7), name=f"term_{place}", reset_less=True)
-            with m.If(present):
+            with m.If(self._advance & present):
                 m.d.sync += older.eq(terms[-1])
             terms.append(older)
         total = Const(0, signed(8))
@@ -147,11 +160,16 @@ class TermMiter(wiring.Component):
             total = Mux(length == count, found, total)
         m.d.comb += self.mismatch.eq((length != 0) & ~(present & (total == value)))
 
+    def _held(self, m, name: str, value) -> Signal:
+        """The value of the cycle before, stalled ones not counted."""
+        return _registered(m, name, value, self._advance)
 
-def _registered(m, name: str, value) -> Signal:
-    """The value of the cycle before."""
+
+def _registered(m, name: str, value, enable=1) -> Signal:
+    """The value of the last cycle that ``enable`` was set in."""
     register = Signal(len(value), name=name, reset_less=True)
-    m.d.sync += register.eq(value)
+    with m.If(enable):
+        m.d.sync += register.eq(value)
     return register
 
 
@@ -164,8 +182,8 @@ def _looked_up(index, values) -> Value:
     return entries[0]
 
 
-def miter_text():
-    return component_verilog(TermMiter(), "miter")
+def miter_text(odd: bool = True, floating: bool = True) -> str:
+    return component_verilog(TermMiter(odd, floating), "miter")
 
 
 def test_terms_add_up_to_the_value():

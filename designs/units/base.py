@@ -213,6 +213,12 @@ class UnitSpec:
     def least_group_beats(self) -> int:
         return 1
 
+    @property
+    def has_special_values(self) -> bool:
+        """Whether codes can be floating ones: their widths are among the unit's."""
+        widths = CODE_WIDTHS["float"]
+        return "float" in self.weight_types and any(bits in widths for bits in self.weight_bits)
+
     def step_grain(self, weight_bits: int) -> int:
         """Steps that fill whole words together and may not be parted; 1 where words are shared."""
         pairs = self.weight_word_bits == 2 and weight_bits % 2

@@ -199,7 +199,7 @@ class Fetch(wiring.Component):
                 wrong = wrong | ((view.code_type == CODE_TYPES.index(name)) & ~fits)
         if "bipolar" not in unit.weight_types:
             wrong = wrong | (view.planes != 1)
-        if "float" in unit.weight_types:
+        if unit.has_special_values:
             floating = view.code_type >= CODE_TYPES.index("float")
             wrong = wrong | (view.special & ~(view.scaled & floating))
         else:

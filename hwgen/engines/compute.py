@@ -268,7 +268,7 @@ class ComputeEngine(wiring.Component):
 
     def _identify(self, m, held, read, group_last, pass_last) -> Value:
         """Whether the beat being read begins four groups of special values."""
-        if "float" not in self.design.unit.weight_types:
+        if not self.design.unit.has_special_values:
             return Const(0)
         group = Signal(range(IDENTIFIED_GROUPS))
         begins = self._begins(m, read, group_last)
@@ -299,7 +299,8 @@ class ComputeEngine(wiring.Component):
         with m.If(read):
             m.d.sync += step.identify.eq(identify)
             for index in range(SPECIAL_VALUES):
-                m.d.sync += step.special[index].eq(getattr(held, f"special_{index}"))
+                value = getattr(held, f"special_{index}")
+                m.d.sync += step.special[index].eq(Mux(held.special, value, 0))
 
     def _replay(self, m, held, read, group_last, pass_last, activation):
         """Whether the group just read is read again, and its first step of activations."""

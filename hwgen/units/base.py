@@ -42,7 +42,7 @@ class StepControl(data.StructLayout):
     special : 4 x 8 bits
         The special values, each as two signed powers of two: bits 0 to 3 a term that counts
         2^(exponent + 1), bits 4 to 7 one that counts 2^exponent; of each four, bit 0 says whether
-        there is one, bits 1 and 2 are the exponent, bit 3 the sign.
+        there is one, bits 1 and 2 are the exponent, bit 3 the sign. All 0 where a product has none.
     """
 
     def __init__(self) -> None:
