@@ -267,15 +267,17 @@ def _with_special_values(name: str, match: re.Match[str]) -> WeightFormat:
         known = [size / 2 for size in magnitudes("float", bits)]
         wrong = any(size * 2 % 1 or size in known for size in sizes)
         if kind or wrong or sizes[0] == sizes[1]:
-            allowed = (
-                f"bitmod_fp{bits}_gG_svA_B with two magnitudes in halves that FP{bits} has not"
-            )
+            allowed = f"bitmod_fp{bits}_gG_svA_B with two different values +-A, +-B, multiples of "
+            allowed += f"0.5 that FP{bits} has not"
             raise InputError("weight format", "", name, allowed)
         if sizes != (_RESOLUTION[bits], _ASYMMETRY[bits]):
             full += f"_sv{sizes[0]:g}_{sizes[1]:g}"
     values = tuple(int(sign * 2 * size) for size in sizes for sign in (1, -1))
     for value in values:
-        encode_special(value)  # raises when two terms do not make it
+        try:
+            encode_special(value)
+        except InputError as error:
+            raise InputError("weight format", "", name, f"special values {error.allowed}") from None
     return WeightFormat(
         full, bits, group, False, "bitmod", None, _SPECIAL_VALUE_BITS, special_values=values
     )

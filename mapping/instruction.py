@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from designs.errors import InputError
+from mapping.code_books import decode_special
 from mapping.isa import FORMS, HEADER, INSTRUCTION_BITS, Buffer, Field, Opcode
 
 __all__ = ["FLAGS", "Instruction", "decode", "encode", "listing", "operand_names"]
@@ -245,7 +246,7 @@ def listing(
     """A readable listing, one aligned line an instruction.
 
     Columns: index, opcode, the engines a token is taken from, the engines one is given to, and
-    the operands by name.
+    the operands by name; special values as values, where a product has them.
 
     Parameters
     ----------
@@ -260,6 +261,10 @@ def listing(
         gives = " ".join([upstream] * i.signal_upstream + [downstream] * i.signal_downstream)
         shown = []
         for name, value in zip(operand_names(i.opcode), i.operands, strict=True):
+            if name.startswith("special_"):
+                if i.special and value:
+                    shown.append(f"{name}={decode_special(value) / 2:+g}")
+                continue
             shown.append(f"{name}={Buffer(value).name.lower() if name == 'buffer' else value}")
         if title is not None and i.opcode is Opcode.MATMUL:
             shown.insert(0, title(i))

@@ -41,7 +41,7 @@ def choose_tiling(design: Design, shape: GemmShape, fmt: WeightFormat) -> Tiling
     weights = choose_weight_tiling(design, shape.n, shape.k, fmt)
     unit = design.unit
     tiles = ceil(shape.m / unit.lanes_m)
-    blocks, slots = _choose_blocks(design, weights, tiles)
+    blocks, slots = _choose_blocks(design, weights, tiles, min(shape.m, unit.lanes_m))
     block_bytes = blocks.largest * weights.activation_steps * design.activation_step_bytes
     emit_features, emit_tokens = _choose_emission(design, weights, blocks.largest)
     if design.tile_lines >= _STORE["lines_per_tile"]:
@@ -121,14 +121,11 @@ def _allowed(unit: UnitSpec) -> str:
         names += ["bcqQ_gG"] * (1 in bits)
     for width in (4, 3):
         if "float" in unit.weight_types and width in bits:
-            names += [f"bitmod_fp{width}_gG", f"fp{width}[_gG]", f"mxfp{width}"]
+            names += [f"bitmod_fp{width}_gG[_svA_B]", f"fp{width}_er_gG", f"fp{width}_ea_gG"]
+            names += [f"fp{width}[_gG]", f"mxfp{width}"]
     names += ["nvfp4"] * ("float" in unit.weight_types and 4 in bits)
     names += ["flint4[_gG]"] * ("flint" in unit.weight_types and 4 in bits)
-    widest = max(unit.least_steps(width) for width in bits)
-    group = f"G a multiple of {unit.lanes_k}"
-    if widest > 1:
-        group += f" and at least {widest * unit.lanes_k}"
-    return f"{', '.join(names)} with {group}: unit {unit.kind!r} has "
+    return f"{', '.join(names)} with G a multiple of {unit.lanes_k}: unit {unit.kind!r} has "
 
 
 def _check_format(design: Design, k: int, fmt: WeightFormat) -> None:
@@ -137,7 +134,8 @@ def _check_format(design: Design, k: int, fmt: WeightFormat) -> None:
         raise InputError(design.name, "unit.kind", unit.kind, "a unit with RTL, e.g. dense")
     allowed = _allowed(unit)
     if not fmt.executable:
-        raise InputError(design.name, "weights", fmt.name, allowed + "one code book at a time")
+        kind = "one code book at a time" if fmt.quantisable else "codes of 8 bits at most"
+        raise InputError(design.name, "weights", fmt.name, allowed + kind)
     if fmt.code_type not in unit.weight_types:
         known = {"twos_complement": "two's complement", "bipolar": "odd", "float": "floating"}
         *others, last = (known.get(name, name) for name in unit.weight_types)
@@ -289,8 +287,13 @@ def _decode_cycles(design: Design, tiling: WeightTiling) -> float:
     return latency + load + (tiling.slot_count - 1) * period + compute
 
 
-def _choose_blocks(design: Design, weights: WeightTiling, tiles: int) -> tuple[Split, int]:
-    """Token tiles over blocks and the slots of the activation buffer, by estimated cycles."""
+def _choose_blocks(
+    design: Design, weights: WeightTiling, tiles: int, rows: int
+) -> tuple[Split, int]:
+    """Token tiles over blocks and the slots of the activation buffer, by estimated cycles.
+
+    ``rows`` of each tile are stored.
+    """
     unit = design.unit
     words = _usable(
         design, design.buffers.activation_bytes, design.activation_step_bytes, "activation_step"
@@ -317,7 +320,10 @@ def _choose_blocks(design: Design, weights: WeightTiling, tiles: int) -> tuple[S
         blocks = Split(tiles, ceil(tiles / most))
         slot_lines = (weights.weight_slot_bytes + weights.scale_slot_bytes) / design.line_bytes
         beat = float(design.dram_beat_cycles)
-        memory = blocks.parts * weights.slot_count * slot_lines * beat
+        lines = blocks.parts * weights.slot_count * slot_lines
+        lines += tiles * tile_bytes / design.line_bytes
+        lines += tiles * weights.columns.total * rows * design.row_lines
+        memory = lines * beat
         compute = tiles * weights.columns.total * weights.steps * unit.beats(weights.fmt.bits)
         exposed = tiles * tile_bytes / design.line_bytes * beat
         if slots > 1:

@@ -25,7 +25,8 @@ def print_quantization(result: QuantizeResult) -> None:
     lines = [
         f"text         {text['title']}; {text['source']}; {text['licence']}",
         f"             {text['size_bytes']:,} bytes, of which {result.tokens:,} tokens are "
-        f"predicted, in windows of {result.window}",
+        + ("predicted" if result.float_perplexity is not None else "read")
+        + f", in windows of {result.window}",
         f"weights      {result.weights:,} of all linear layers; the checkpoint stores {storage}",
         f"activations  {result.activations.upper()}"
         + (f", aligned in blocks of {result.block}" if result.activations == "fp16" else ""),

@@ -86,7 +86,9 @@ def print_verification(result: VerifyResult) -> None:
     golden = f"{result.golden_mismatches:,} of the golden model's from the arithmetic contract"
     console.print(Text(f"{outputs} golden model's, {golden}"))
     if result.relative_error:
-        text = f"{result.relative_error:.2e} relative error against the exact product (RMS)"
+        text = (
+            f"{result.relative_error:.2e} relative error against the exact product, RMS of tokens"
+        )
         console.print(Text(text))
     for reason, cycles in result.reasons.items():
         if cycles:

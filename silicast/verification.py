@@ -60,8 +60,9 @@ class VerifyResult:
     golden_mismatches : int
         Sums in which the golden model and the arithmetic contract, computed directly, differ.
     relative_error : float
-        Root mean square of (hardware's results - exact real results) over that of the exact ones:
-        0 with INT8 activations, else what aligning FP16 values or quantising tables costs.
+        Of each token, (hardware's results - exact real results) over the exact ones, both root mean
+        squares over the features; root mean square over the tokens. 0 with INT8 activations, else
+        what aligning FP16 values or quantising tables costs.
     cycles_simulated, cycles_rtl : int
         Of the timeline and of the hardware's own counter.
     cycle_limit : int
@@ -155,7 +156,10 @@ def random_activations(
 def _relative_error(
     sums: NDArray[np.int64], fmt: WeightFormat, codes: QuantisedWeights, activations: NDArray
 ) -> float:
-    """Root mean square of the results' error over that of the exact real results."""
+    """Root mean square over tokens: the error of a token's results over their size.
+
+    Each token counts by itself, so that those of large values do not hide the others.
+    """
     if activations.dtype == np.int8:
         exact = exact_sums(activations, codes).astype(float)
         found = sums.astype(float)
@@ -163,8 +167,9 @@ def _relative_error(
         found = sums * half_scale(fmt)
         plain = replace(codes, channel_scale=np.ones(codes.n, np.float32))
         exact = activations.astype(float) @ plain.dequantise().astype(float).T
-    size = float(np.sqrt(np.mean(exact**2)))
-    return float(np.sqrt(np.mean((found - exact) ** 2))) / size if size else 0.0
+    size = np.mean(exact**2, axis=1)
+    error = np.mean((found - exact) ** 2, axis=1)
+    return float(np.sqrt(np.mean(error[size > 0] / size[size > 0]))) if size.any() else 0.0
 
 
 def verify(

@@ -42,7 +42,7 @@ def test_hops_must_be_fewer_than_cycles_of_the_shortest_group(digit, most):
     lanes = 8 * (most + 1)
     spec = BitSerialSpec(8, lanes, 4, tile_n=8, scale_bits_per_beat=digit)
     assert (spec.least_group_beats, spec.hops) == (most + 1, most)
-    with pytest.raises(InputError, match=f"unit.tile_m.*at most {most} hops.*not {most + 1}"):
+    with pytest.raises(InputError, match=f"unit.tile_[mn].*at most {most} hops.*not {most + 1}"):
         BitSerialSpec(8, lanes, 4, tile_m=4, tile_n=8, scale_bits_per_beat=digit)
 
 

@@ -75,21 +75,26 @@ def test_special_values_of_a_name():
     assert parse_format("bitmod_fp3").special_values == (6, -6, 12, -12)
     assert parse_format("fp4_er").special_values == (10, -10)
     assert parse_format("fp3_ea_g32").special_values == (12, -12)
+    assert parse_format("bitmod_fp4_sv5_8") == parse_format("bitmod_fp4_g128")
     assert parse_format("bitmod_fp3_g128_sv5_6").special_values == (10, -10, 12, -12)
     assert parse_format("bitmod_fp4_g32_sv3.5_12").special_values == (7, -7, 24, -24)
 
 
 @pytest.mark.parametrize(
-    "name", ["bitmod_fp4_sv5_5", "bitmod_fp4_sv0_5", "bitmod_fp4_sv1.25_5", "fp4_er_sv5_8"]
+    "name",
+    [
+        *("bitmod_fp4_sv5_5", "bitmod_fp4_sv0_5", "bitmod_fp4_sv1.25_5", "fp4_er_sv5_8"),
+        "bitmod_fp4_sv6_8",  # a value that FP4 has
+    ],
 )
-def test_special_values_are_two_different_magnitudes_in_halves(name):
-    with pytest.raises(InputError, match=r"allowed: bitmod_fp4_gG_svA_B with two magnitudes"):
+def test_special_values_are_two_different_magnitudes(name):
+    with pytest.raises(InputError, match=r"allowed: bitmod_fp4_gG_svA_B with two different"):
         parse_format(name)
 
 
 def test_special_values_must_be_sums_of_two_terms():
     with pytest.raises(
-        InputError, match=r"special value: found '5\.5'; allowed: \+- one of 0, 0\.5"
+        InputError, match=r"weight format: found 'bitmod_fp4_sv5.5_8'; .*values \+- one of 0, 0\.5"
     ):
         parse_format("bitmod_fp4_sv5.5_8")
 

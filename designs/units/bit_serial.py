@@ -85,7 +85,9 @@ class BitSerialSpec(UnitSpec):
                 power_of_two(f"unit.{name}", getattr(self, name), 1, lanes)
         if self.hops >= self.least_group_beats:
             allowed = f"tiles with at most {self.least_group_beats - 1} hops between first and last"
-            raise InputError("design", "unit.tile_m", self.tile_m, f"{allowed}, not {self.hops}")
+            name = "tile_m" if self.tiles_m >= self.tiles_n else "tile_n"
+            found = getattr(self, name)
+            raise InputError("design", f"unit.{name}", found, f"{allowed}, not {self.hops}")
 
     def _prove_no_overflow(self) -> None:
         """Follow the value ranges stage by stage; each must fit its register.
