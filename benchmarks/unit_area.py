@@ -8,126 +8,51 @@ import argparse
 import json
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from benchmarks.accelerator_area import section
-from benchmarks.markdown import markdown_table
+from benchmarks.unit_area_document import render
+from benchmarks.unit_area_rows import (
+    BOUND,
+    COMPARED,
+    FRESH,
+    GEOMETRIES,
+    LARGE,
+    TARGETS,
+    Row,
+    label,
+)
 from benchmarks.unit_circuits import CIRCUITS, Sample
 from designs.cells import LIBRARY, Cells, load_cells
-from designs.units import BitSerialSpec, DenseSpec, LutSpec, UnitSpec
+from designs.units import UnitSpec
 from hwgen.synth import SynthesisReport, synthesise_component
 from hwgen.units import UNITS
 from sim.units import UNIT_COSTS
 from sim.units.estimate import cells_of_parts, dsp48, dsps_of_parts
-from sim.units.parts import KINDS, MULTIPLIERS, REGISTERS
+from sim.units.parts import MULTIPLIERS, REGISTERS
 
-__all__ = ["GEOMETRIES", "RESULTS", "Row", "estimate", "main", "render"]
+__all__ = [
+    "BOUND",
+    "COMPARED",
+    "FRESH",
+    "GEOMETRIES",
+    "LARGE",
+    "RESULTS",
+    "Row",
+    "estimate",
+    "label",
+    "main",
+    "render",
+]
 
 RESULTS = Path(__file__).parent / "results" / "unit_area.json"
 DOCUMENT = Path(__file__).parent.parent / "docs" / "unit-area.md"
 
-BOUND = 0.15
-"""Largest error of a row."""
-
-TARGETS = {"xcup": "xcup", "sky130hd": "liberty"}
-"""File of designs/technology/cells -> target of the synthesis."""
-
 _MEASURED = {"xcup": ("lut", "carry4"), "sky130hd": ("um2",)}
-COMPARED = {"xcup": ("lut", "ff", "dsp", "carry4"), "sky130hd": ("um2",)}
-"""Resources of a row, by file."""
-
-GEOMETRIES: tuple[UnitSpec, ...] = (
-    LutSpec(1, 4, 4, (1, 2, 4), 1024),
-    LutSpec(1, 8, 8, (1, 2, 3, 4, 8), 4096),
-    LutSpec(2, 8, 4, (2, 4), 2048),
-    LutSpec(2, 4, 16, (1, 2), 8192),
-    LutSpec(1, 16, 4, (2,), 512),
-    LutSpec(1, 8, 8, (2, 4), 4096, table_bits=8),
-    LutSpec(1, 8, 4, (1, 2, 4), 1024, ("int8", "fp16")),
-    LutSpec(2, 4, 4, (2, 4), 4096, ("int8", "fp16")),
-    LutSpec(1, 8, 4, (2,), 1024, ("fp16",)),
-    LutSpec(1, 4, 8, (2, 4), 2048, ("int8", "fp16"), 8),
-    DenseSpec(1, 4, 4, (4, 8), 1024),
-    DenseSpec(2, 4, 8, (8,), 4096),
-    DenseSpec(1, 16, 4, (4,), 2048),
-    DenseSpec(2, 8, 2, (4, 8), 512),
-    DenseSpec(1, 4, 16, (4, 8), 8192),
-    DenseSpec(1, 8, 8, (4, 8), 32768),
-)
-"""Units whose synthesis the estimates are compared with; small enough for a minute each."""
-
-FRESH: tuple[UnitSpec, ...] = (
-    LutSpec(1, 4, 32, (1, 2, 3), 1024),
-    LutSpec(2, 16, 4, (1,), 4096),
-    LutSpec(1, 8, 16, (8,), 1024),
-    LutSpec(1, 4, 16, (2, 4), 2048, ("fp16",)),
-    LutSpec(2, 4, 8, (1, 2, 4, 8), 16384, table_bits=8),
-    DenseSpec(2, 8, 4, (4, 8), 1024),
-    DenseSpec(1, 8, 4, (8,), 16384),
-    DenseSpec(2, 4, 4, (4,), 4096),
-    BitSerialSpec(2, 2, 4, (8,), 1024),
-    BitSerialSpec(2, 4, 4, (3, 4, 5, 6, 8), 4096),
-    BitSerialSpec(1, 4, 4, (3, 4, 5, 6, 8), 1024, ("int8", "fp16")),
-    BitSerialSpec(2, 4, 4, (4, 8), 2048, ("fp16",)),
-    BitSerialSpec(2, 4, 8, (5, 6), 1024, scale_bits_per_beat=2),
-    BitSerialSpec(4, 4, 4, (4, 8), 1024, tile_m=2, tile_n=2),
-    BitSerialSpec(2, 8, 1, (4,), 256, scale_bits_per_beat=4),
-    BitSerialSpec(1, 4, 16, (6, 8), 1024, ("int8", "fp16")),
-    BitSerialSpec(8, 2, 4, (7,), 512, tile_m=2, scale_bits_per_beat=2),
-    BitSerialSpec(2, 8, 4, (3, 4, 5, 6, 8), 1024, ("int8", "fp16"), 2, 2),
-)
-"""Units first synthesised when list of parts and circuits were finished, and not changed since."""
-
-LARGE = LutSpec(2, 64, 4, (1, 2, 4), 4096)
-"""Shown once: the elongated tile of LUT Tensor Core."""
-
-
-@dataclass(frozen=True)
-class Row:
-    """One unit on one target.
-
-    Attributes
-    ----------
-    unit : str
-        Kind and geometry.
-    target : str
-        File of designs/technology/cells.
-    estimate, synthesis : dict of str to float
-        By resource.
-    seconds : float
-        Time of the synthesis.
-    """
-
-    unit: str
-    target: str
-    estimate: dict[str, float]
-    synthesis: dict[str, float]
-    seconds: float
-
-    def error(self, resource: str) -> float:
-        """Estimate over synthesis, less 1."""
-        return self.estimate[resource] / self.synthesis[resource] - 1
-
-
-def label(spec: UnitSpec) -> str:
-    """A unit in one line, e.g. ``lut M1 N8 K4, 1/2/4 bits, int8``."""
-    bits = "/".join(str(width) for width in spec.weight_bits)
-    text = f"{spec.kind} M{spec.lanes_m} N{spec.lanes_n} K{spec.lanes_k}, {bits} bits"
-    if isinstance(spec, LutSpec):
-        text += f", {'+'.join(spec.activations)}"
-        text += f", {spec.table_bits}-bit tables" if spec.table_bits else ""
-    if isinstance(spec, BitSerialSpec):
-        text += f", {'+'.join(spec.activations)}"
-        if spec.tiles_m * spec.tiles_n > 1:
-            text += f", {spec.tiles_m} x {spec.tiles_n} tiles"
-        if spec.scale_bits_per_beat > 1:
-            text += f", {spec.scale_bits_per_beat} bits of a scale"
-    return f"{text}, max_k {spec.max_k}"
 
 
 def _resource(report: SynthesisReport, resource: str) -> float:
@@ -242,137 +167,6 @@ def _row(spec: UnitSpec, name: str, liberty: Path | None) -> Row:
         {resource: round(estimate(spec, cells, resource), 1) for resource in resources},
         {resource: round(_resource(report, resource), 1) for resource in resources},
         report.seconds,
-    )
-
-
-# The page ------------------------------------------------------------------------------------
-
-_PAGE = """# What units cost, estimated and synthesised
-
-Written by `python -m benchmarks.unit_area --liberty FILE`, FILE being the typical corner of
-SkyWater's high-density cells (`sky130_fd_sc_hd`, part of the open PDK). Nothing here depends on it
-at run time: what was measured is in `designs/technology/cells`, the results of this page in
-`benchmarks/results/unit_area.json`.
-
-## The model
-
-`sim/units/lut.py`, `sim/units/dense.py` and `sim/units/bit_serial.py` list the parts a unit is made
-of, counted in the structure of its RTL: adders, lookups, shifters, term generators, multipliers and
-registers, each with its bits (a term generator's are codes). A part costs `per_bit * bits + each`.
-The two figures of a kind come from synthesising small circuits of two or three widths
-(`benchmarks/unit_circuits.py`) with the same flow as whole units; no whole unit takes part in it,
-and no factor stands between the sum of the parts and the estimate.
-
-{figures}
-- `carry4` are carry cells of four bits, two of which make one CARRY8 of the device.
-- Registers are counted, not measured, on an FPGA: one flip-flop a bit. Scales travel through equal
-  registers under one enable, which become shift registers in look-up tables (`delay-line`).
-- DSP blocks: one for a product of at most 27 x 18 bits; a longer operand takes one more for every
-  17 bits, the shift of the cascade (AMD UG579).
-- `worst` is the largest distance of a circuit from its kind's line.
-
-## Estimate against synthesis
-
-On these units it was found which parts to tell apart (a lookup alone from two that are added, for
-example); their synthesis gave no figure. All of `bit_serial` is in the next section: its parts were
-listed before any unit of it was synthesised. Figures count cells after mapping, before placement.
-
-{comparison}
-Worst error: {worst}.
-
-## Units synthesised afterwards
-
-The first time these were synthesised, parts and circuits were as they are now.
-
-{fresh}
-Worst error: {worst_fresh}.
-
-## A larger one
-
-{large}
-## Where the errors come from
-
-- A sum of the parts is a few per cent too large: synthesis shares gates between neighbours, above
-  all between lanes that look up the same tables, and drops top bits of sums that nothing reads.
-- The first adders of a lane's tree take over the last level of one of their two lookups
-  (`lookup-pair`): a look-up table in front of a carry chain has inputs to spare.
-- A sum takes one look-up table a bit where the carry cell's direct input is a plain register, and
-  two where it is a register or 0 (`accumulator`, `running-total`); which operand goes there is the
-  tool's choice, and was measured with the operands as the generator writes them.
-- `dense` with codes of 4 bits alone has multipliers of 8 x 4 bits, since the upper half of an
-  extended code is its sign. Measured alone they are smaller than in the unit.
-- Rows of all tokens look up with the same weights: the registers of negations exist once. Controls
-  exist up to the last stage that reads them. Both make flip-flops fewer than register bits of the
-  generated netlist, which `tests/test_resources.py` counts.
-"""
-
-
-def _percent(value: float) -> str:
-    return f"{100 * value:+.1f} %"
-
-
-def _figures_table() -> str:
-    rows = []
-    for name in TARGETS:
-        for figure in load_cells(name).figures:
-            rows.append(
-                [
-                    f"`{figure.kind}`",
-                    KINDS[figure.kind],
-                    name,
-                    figure.resource,
-                    f"{figure.per_bit:.3f}",
-                    f"{figure.each:.2f}",
-                    "/".join(str(bits) for bits in figure.circuits),
-                    f"{100 * figure.worst:.1f} %",
-                ]
-            )
-    head = ("part", "what it is", "target", "resource", "per bit", "each", "circuits", "worst")
-    tools = sorted({f"{load_cells(n).tool}, {load_cells(n).library}" for n in TARGETS})
-    return markdown_table(head, rows, (0, 1, 2, 3)) + f"\nMeasured with {'; '.join(tools)}.\n"
-
-
-def _comparison(rows: Sequence[Row]) -> str:
-    text = []
-    for name, resources in COMPARED.items():
-        head = ["unit"]
-        for resource in resources:
-            head += [f"{resource}, estimated", "synthesised", "error"]
-        table = []
-        for row in rows:
-            if row.target == name:
-                cells = [row.unit]
-                for resource in resources:
-                    found = row.synthesis[resource]
-                    cells += [f"{row.estimate[resource]:,.0f}", f"{found:,.0f}"]
-                    cells += [_percent(row.error(resource)) if found else ""]
-                table.append(cells)
-        text.append(f"### {name}\n\n" + markdown_table(head, table))
-    return "\n".join(text)
-
-
-def _worst(rows: Sequence[Row]) -> str:
-    error, resource, unit = max(
-        (abs(row.error(resource)), resource, row.unit)
-        for row in rows
-        for resource in row.synthesis
-        if row.synthesis[resource]
-    )
-    return f"{100 * error:.1f} % ({resource}; {unit})"
-
-
-def render(rows: Sequence[Row], fresh: Sequence[Row], large: Sequence[Row]) -> str:
-    """The page."""
-    return (
-        _PAGE.format(
-            figures=_figures_table(),
-            comparison=_comparison(rows),
-            worst=_worst(rows),
-            fresh=_comparison(fresh),
-            worst_fresh=_worst(fresh),
-            large=_comparison(large),
-        )
-        + section()
     )
 
 

@@ -3,74 +3,19 @@
 They are written as the generators of hwgen/units write the same structure, with ports for operands.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from amaranth.hdl import Cat, Const, Mux, Signal, signed
 
-from amaranth.hdl import Cat, Const, Module, Mux, Signal, signed
-from amaranth.lib import wiring
-from amaranth.lib.wiring import In, Out
-
-from hwgen.units.carried import Carried, carried_sum
+from benchmarks.circuit import Circuit, Sample
+from benchmarks.serial_circuits import (
+    one_term,
+    serial_scaler,
+    shortened_total,
+    term_pair,
+    terms,
+)
 from hwgen.units.rounding import halved_to_even
-from hwgen.units.term_generator import DecodeControl, TermGenerator, term_layout
 
 __all__ = ["CIRCUITS", "Circuit", "Sample"]
-
-
-class Circuit(wiring.Component):
-    """A component of named inputs and one output ``y``, described by a function.
-
-    Parameters
-    ----------
-    inputs : dict of str to int
-        Widths.
-    output : int
-        Width of ``y``.
-    body : callable
-        Takes the component and its module.
-    """
-
-    def __init__(
-        self, inputs: dict[str, int], output: int, body: Callable[[Any, Module], None]
-    ) -> None:
-        self._body = body
-        super().__init__({**{name: In(bits) for name, bits in inputs.items()}, "y": Out(output)})
-
-    def elaborate(self, platform):
-        m = Module()
-        self._body(self, m)
-        return m
-
-
-@dataclass(frozen=True, eq=False)
-class Sample:
-    """One circuit and what a part of its kind counts of it.
-
-    Attributes
-    ----------
-    kind : str
-        As `sim.units.parts.KINDS`.
-    bits : int
-        ``bits`` of the part.
-    recipe : tuple
-        Arguments of `Circuit`.
-    length : int
-        Words of a delay line.
-    operands : tuple of (int, int)
-        Signed widths of a multiplier.
-    """
-
-    kind: str
-    bits: int
-    recipe: tuple[dict[str, int], int, Callable[[Any, Module], None]]
-    length: int = 1
-    operands: tuple[int, int] = (0, 0)
-
-    @property
-    def circuit(self) -> Circuit:
-        """The component, made anew."""
-        return Circuit(*self.recipe)
 
 
 def _sum(left, right, carry):
@@ -260,100 +205,6 @@ def _scaler(bits: int, rounded: bool) -> Sample:
     return Sample(kind, 8 * bits, recipe, operands=(bits, 9))
 
 
-def _term(m, c, name: str, bits: int, exponent: int) -> Carried:
-    """An activation times a term, as hwgen/units/bit_serial_column.py."""
-    value = c[f"a{name}"].as_signed()
-    for bit in range(exponent):
-        value = Mux(c[f"e{name}"][bit], value << (1 << bit), value)
-    lane = Signal(signed(bits), name=f"lane_{name}")
-    inverted = c[f"sign{name}"].replicate(bits).as_signed()
-    m.d.comb += lane.eq(Mux(c[f"there{name}"], value, 0) ^ inverted)
-    return Carried(lane, c[f"sign{name}"])
-
-
-def _term_ports(names: str, bits: int, levels: int) -> dict[str, int]:
-    each = {"a": bits, "e": levels, "sign": 1, "there": 1}
-    return {f"{port}{name}": width for name in names for port, width in each.items()}
-
-
-def _one_term(bits: int, most: int) -> Sample:
-    """One lane: an activation of ``bits`` shifted by up to ``most``."""
-    levels, wide = most.bit_length(), bits + most
-
-    def body(c, m):
-        ports = {name: getattr(c, name) for name in _term_ports("0", bits, levels)}
-        m.d.comb += c.y.eq(_term(m, ports, "0", wide, levels).value)
-
-    return Sample(f"term-{most}", wide, (_term_ports("0", bits, levels), wide, body))
-
-
-def _term_pair(bits: int, most: int) -> Sample:
-    levels, wide = most.bit_length(), bits + most
-
-    def body(c, m):
-        ports = {name: getattr(c, name) for name in _term_ports("01", bits, levels)}
-        left, right = (_term(m, ports, name, wide, levels) for name in "01")
-        m.d.comb += c.y.eq(carried_sum(left.value, right))
-
-    ports = _term_ports("01", bits, levels)
-    return Sample(f"term-pair-{most}", wide + 1, (ports, wide + 1, body))
-
-
-def _terms(codes: int, odd: bool, floating: bool) -> Sample:
-    """The term generator of a few codes; its registers are parts of their own."""
-    widths = {"decode": 1, "emit": 1, "control": DecodeControl().size, "word": 2 * codes}
-    if floating:
-        widths["special"] = 8
-    term = term_layout(floating).size
-
-    def body(c, m):
-        m.submodules.made = made = TermGenerator(codes, odd=odd, floating=floating)
-        m.d.comb += [getattr(made, name).eq(getattr(c, name)) for name in widths]
-        m.d.comb += c.y.eq(made.terms)
-
-    kind = f"{'float' if floating else 'booth'}-terms{'-odd' if odd else ''}"
-    return Sample(kind, codes, (widths, codes * term, body))
-
-
-def _serial_scaler(bits: int, digit: int) -> Sample:
-    """Digits of a product, as hwgen/units/dequantiser.py."""
-
-    def body(c, m):
-        product = Signal(signed(bits), reset_less=True)
-        held = Signal(signed(bits), reset_less=True)
-        low = Signal(8, reset_less=True)
-        total = Mux(c.digit[0], held, 0)
-        for bit in range(1, digit):
-            total = total + (Mux(c.digit[bit], held, 0) << bit)
-        wide = Signal(signed(bits + digit))
-        m.d.comb += wide.eq(Mux(c.start, c.rounded << 7, product) + total)
-        with m.If(c.load):
-            m.d.sync += held.eq(c.a)
-        with m.If(c.step):
-            m.d.sync += [product.eq(wide >> digit), low.eq(Cat(low[digit:], wide[:digit]))]
-        m.d.comb += c.y.eq(Cat(low, product))
-
-    ports = {"a": bits, "digit": digit, "start": 1, "rounded": 1, "load": 1, "step": 1}
-    return Sample(f"serial-scaler-{digit}", bits, (ports, bits + 8, body))
-
-
-def _shortened_total(bits: int) -> Sample:
-    """The word is eight bits longer than its upper part."""
-
-    def body(c, m):
-        product = Signal(signed(bits), reset_less=True)
-        low = Signal(8, reset_less=True)
-        total = Signal(signed(bits), reset_less=True)
-        m.d.sync += [product.eq(c.a), low.eq(c.low)]
-        whole = Cat(low, product).as_signed()
-        with m.If(c.enable):
-            m.d.sync += total.eq(Mux(c.first, 0, total) + Mux(c.shortened, product, whole))
-        m.d.comb += c.y.eq(total)
-
-    ports = {"a": bits, "low": 8, "shortened": 1, "first": 1, "enable": 1}
-    return Sample("shortened-total", bits, (ports, bits, body))
-
-
 def _gates(bits: int) -> Sample:
     """Enables of stages: something is there, and nothing holds it."""
 
@@ -412,18 +263,18 @@ CIRCUITS: tuple[Sample, ...] = (
     *(_multiplier(*widths) for widths in ((8, 4), (8, 8))),
     *(_scaler(bits, rounded=False) for bits in (20, 28, 44, 56)),
     *(_scaler(bits, rounded=True) for bits in (46, 56)),
-    *(_one_term(bits, 1) for bits in (8, 15)),
-    *(_one_term(bits, 3) for bits in (8, 15)),
-    *(_term_pair(bits, 1) for bits in (8, 15)),
-    *(_term_pair(bits, 3) for bits in (8, 15)),
-    *(_terms(codes, odd=False, floating=False) for codes in (2, 4)),
-    *(_terms(codes, odd=True, floating=False) for codes in (2, 4)),
-    *(_terms(codes, odd=False, floating=True) for codes in (2, 4)),
-    *(_terms(codes, odd=True, floating=True) for codes in (2, 4)),
-    *(_serial_scaler(bits, 1) for bits in (24, 56)),
-    *(_serial_scaler(bits, 2) for bits in (24, 56)),
-    *(_serial_scaler(bits, 4) for bits in (24, 56)),
-    *(_shortened_total(bits) for bits in (30, 56)),
+    *(one_term(bits, 1) for bits in (8, 15)),
+    *(one_term(bits, 3) for bits in (8, 15)),
+    *(term_pair(bits, 1) for bits in (8, 15)),
+    *(term_pair(bits, 3) for bits in (8, 15)),
+    *(terms(codes, odd=False, floating=False) for codes in (2, 4)),
+    *(terms(codes, odd=True, floating=False) for codes in (2, 4)),
+    *(terms(codes, odd=False, floating=True) for codes in (2, 4)),
+    *(terms(codes, odd=True, floating=True) for codes in (2, 4)),
+    *(serial_scaler(bits, 1) for bits in (24, 56)),
+    *(serial_scaler(bits, 2) for bits in (24, 56)),
+    *(serial_scaler(bits, 4) for bits in (24, 56)),
+    *(shortened_total(bits) for bits in (30, 56)),
     _gates(16),
     _register(16, reset=False),
     _register(16, reset=True),

@@ -5,6 +5,8 @@ then, which makes its Verilog long to write, to read and to compile. `shared` pu
 one module in the place of each; `hwgen.verilog` adds the module's text.
 """
 
+import re
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -15,6 +17,8 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In
 
 __all__ = ["Collection", "collecting", "shared"]
+
+_MODULE = re.compile(r"^module\s+(\w+)", re.MULTILINE)
 
 
 class Collection:
@@ -28,6 +32,11 @@ class Collection:
         Verilog of a component under a module name.
     ports : callable
         Names of the ports of a module in its text.
+
+    Attributes
+    ----------
+    texts : list of str
+        Verilog of each shared module, in the order they were first finished.
     """
 
     def __init__(
@@ -51,13 +60,28 @@ class Collection:
         """Name and ports of the module of a component; its text is written at the first call."""
         if key not in self._made:
             kind = "".join(f"_{c.lower()}" if c.isupper() else c for c in key[0].__name__)
-            same = sum(other[0] is key[0] for other in self._made)
+            # the name alone tells modules apart: classes of equal names are numbered together
+            same = sum(other[0].__name__ == key[0].__name__ for other in self._made)
             name = f"{self._prefix}{kind}" + (f"_{same + 1}" if same else "")
             self._made[key] = name, set()  # the name is taken, whatever the component shares
             text = self._convert(self.component(key), name)
             self._made[key] = name, self._ports(text, name)
             self.texts.append(text)
         return self._made[key]
+
+    def whole(self, top: str) -> list[str]:
+        """The texts of a design: that of the top, then those of the shared modules.
+
+        Raises
+        ------
+        AssertionError
+            Two of them define a module of the same name.
+        """
+        texts = [top, *self.texts]
+        found = Counter(name for text in texts for name in _MODULE.findall(text))
+        twice = sorted(name for name, count in found.items() if count > 1)
+        assert not twice, f"modules defined more than once: {', '.join(twice)}"
+        return texts
 
 
 def _made(key: tuple) -> wiring.Component:

@@ -47,7 +47,7 @@ def component_verilog(component, name: str) -> str:
     with collecting(Collection(name, _converted, _port_names)) as collection:
         text = _converted(component, name)
     ram = template_path("verilog/silicast_ram.v").read_text(encoding="utf-8")
-    return "\n".join([text, *collection.texts, ram])
+    return "\n".join([*collection.whole(text), ram])
 
 
 def _converted(component, name: str) -> str:

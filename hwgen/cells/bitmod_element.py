@@ -1,9 +1,10 @@
 """The processing element of BitMoD as its authors draw it, with floating-point group sums.
 
 Chen et al., "BitMoD", HPCA'25 (arXiv 2411.11745), figure 5 and section IV-B: four FP16 activations
-times four signed one-bit terms a cycle, in four stages. Widths are those of the figure, with two
-exceptions that its own ranges ask for: a sum of the group accumulator has 24 bits, since a product
-of 23 meets a mantissa of 15, and a scaled mantissa 23, which 15 bits times 8 are.
+times four signed one-bit terms a cycle, in four stages, the third of which is
+`hwgen.cells.bitmod_group_sum`. Widths are those of the figure, with two exceptions that its own
+ranges ask for: a sum of the group accumulator has 24 bits, since a product of 23 meets a mantissa
+of 15, and a scaled mantissa 23, which 15 bits times 8 are.
 
 Two things differ from the Verilog of its development repository, which adds a product below the
 running exponent at full weight and keeps the product of the group before: here both operands of
@@ -19,6 +20,12 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from designs.units.base import GUARD_BITS
+from hwgen.cells.bitmod_group_sum import (
+    ACCUMULATOR_BITS,
+    EXPONENT_BITS,
+    SHIFT_BITS,
+    BitmodGroupSum,
+)
 from hwgen.units.rounding import halved_to_even
 
 __all__ = [
@@ -32,20 +39,12 @@ __all__ = [
     "BitmodProducts",
 ]
 
-EXPONENT_BITS = 6
-"""Of an activation's exponent plus a term's."""
-
-ACCUMULATOR_BITS = 15
-"""Mantissa of a group's sum, with its sign."""
-
 SCALED_BITS = ACCUMULATOR_BITS + 8
 """The same times a scale of 8 bits."""
 
 _SIGNIFICAND_BITS = 11
 _LANE_BITS = _SIGNIFICAND_BITS + GUARD_BITS
 _TERM_BITS = 4  # nonzero, exponent of two bits, sign
-_SHIFT_BITS = 3  # up to 6 for the last Booth digit of INT8
-_MOST_SHIFT = 6
 
 
 class BitmodExponents(wiring.Component):
@@ -165,97 +164,6 @@ class BitmodProducts(wiring.Component):
         return number
 
 
-class BitmodGroupSum(wiring.Component):
-    """Third stage: the group's sum, a mantissa of 15 bits and an exponent that only grows.
-
-    The operand of the smaller exponent moves right, the sum moves right as far as it must to have
-    15 bits again.
-
-    Parameters
-    ----------
-    total_bits : int
-        Width of ``total``.
-    rounded : bool
-        Sums are rounded to nearest even; otherwise what moves out is cut off.
-
-    Members
-    -------
-    enable : In(1)
-    first : In(1)
-        Start a new group.
-    total : In(signed(total_bits))
-        From :class:`BitmodProducts`.
-    exponent : In(6)
-        Of it.
-    shift : In(3)
-        Bit significance of the terms, 0 to 6.
-    mantissa : Out(signed(15))
-    power : Out(6)
-        Exponent of the mantissa.
-    """
-
-    def __init__(self, total_bits: int, *, rounded: bool) -> None:
-        self.rounded = rounded
-        super().__init__(
-            {
-                "enable": In(1),
-                "first": In(1),
-                "total": In(signed(total_bits)),
-                "exponent": In(EXPONENT_BITS),
-                "shift": In(_SHIFT_BITS),
-                "mantissa": Out(signed(ACCUMULATOR_BITS)),
-                "power": Out(EXPONENT_BITS),
-            }
-        )
-
-    def elaborate(self, platform):
-        m = Module()
-        bits = len(self.total) + _MOST_SHIFT
-        product = _shifted_left(m, self.total, self.shift, bits)
-        kept, power = Signal(signed(ACCUMULATOR_BITS)), Signal(EXPONENT_BITS)
-        m.d.comb += [kept.eq(Mux(self.first, 0, self.mantissa))]
-        m.d.comb += power.eq(Mux(self.first, 0, self.power))
-        ahead, behind = Signal(signed(EXPONENT_BITS + 1)), Signal(EXPONENT_BITS)
-        m.d.comb += [ahead.eq(self.exponent - power), behind.eq(power - self.exponent)]
-        swap = Signal()
-        m.d.comb += swap.eq(ahead[-1])
-        small, large = Signal(signed(bits)), Signal(signed(bits))
-        distance, most = Signal(EXPONENT_BITS), Signal(EXPONENT_BITS)
-        m.d.comb += [
-            small.eq(Mux(swap, product, kept)),
-            large.eq(Mux(swap, kept, product)),
-            distance.eq(Mux(swap, behind, ahead[:EXPONENT_BITS])),
-            most.eq(Mux(swap, power, self.exponent)),
-        ]
-        guards = 2 if self.rounded else 0  # the highest bit that moves out, and any below it
-        aligned = _shifted_right(m, "aligned", small, distance, guards)
-        total = Signal(signed(bits + 1 + guards), name="sum")
-        m.d.comb += total.eq(aligned + Cat(Const(0, guards), large).as_signed())
-        mantissa, growth = self._renormalised(m, total, guards)
-        with m.If(self.enable):
-            m.d.sync += [self.mantissa.eq(mantissa), self.power.eq(most + growth)]
-        return m
-
-    def _renormalised(self, m, total, guards: int) -> tuple[Value, Value]:
-        """The sum as a mantissa, and what is added to its exponent."""
-        sign = total[-1]
-        above = total[ACCUMULATOR_BITS - 1 + guards : -1]  # bits that should equal the sign
-        growth = Signal(range(len(above) + 1))
-        for index in range(len(above)):
-            with m.If(above[index] ^ sign):  # the last assignment, that of the highest bit, holds
-                m.d.comb += growth.eq(index + 1)
-        moved = _shifted_right(m, "normal", total, growth, 0, sticky=bool(guards))
-        if not guards:
-            return moved[:ACCUMULATOR_BITS], growth
-        floor = moved[guards : guards + ACCUMULATOR_BITS].as_signed()
-        up = moved[1] & (moved[0] | floor[0])
-        near = Signal(signed(ACCUMULATOR_BITS + 1), name="near")
-        m.d.comb += near.eq(floor + Cat(up, Const(0, 1)).as_signed())
-        over = Signal(name="over")  # 2^14 after rounding up
-        m.d.comb += over.eq(~near[-1] & near[-2])
-        return Mux(over, 1 << (ACCUMULATOR_BITS - 2), near), growth + over
-
-
 class BitmodDequantiser(wiring.Component):
     """Fourth stage: a finished group's mantissa times its scale, one bit of the scale a cycle.
 
@@ -330,7 +238,7 @@ class BitmodElement(wiring.Component):
                 "enable": In(1),
                 "activations": In(16 * lanes),
                 "terms": In(_TERM_BITS * lanes),
-                "shift": In(_SHIFT_BITS),
+                "shift": In(SHIFT_BITS),
                 "first": In(1),
                 "start": In(1),
                 "next_bit": In(1),
@@ -365,7 +273,7 @@ class BitmodElement(wiring.Component):
         ]
         shift, first = self.shift, self.first  # beside the data, up to the third stage
         for stage in range(2):
-            late, flag = Signal(_SHIFT_BITS, name=f"shift_{stage}"), Signal(name=f"first_{stage}")
+            late, flag = Signal(SHIFT_BITS, name=f"shift_{stage}"), Signal(name=f"first_{stage}")
             with m.If(self.enable):
                 m.d.sync += [late.eq(shift), flag.eq(first)]
             shift, first = late, flag
@@ -387,30 +295,3 @@ def _largest(m, values: list[Value]) -> Value:
             winners.append(winner)
         values, level = winners, level + 1
     return values[0]
-
-
-def _shifted_left(m, value, amount, bits: int) -> Value:
-    """Signed ``value * 2^amount``, of so many bits."""
-    value = Cat(value, value[-1].replicate(bits - len(value)))
-    for level in range(len(amount)):
-        moved = Signal(bits, name=f"left_{level}")
-        m.d.comb += moved.eq(Mux(amount[level], value << (1 << level), value))
-        value = moved
-    return value.as_signed()
-
-
-def _shifted_right(
-    m, name: str, value, amount, guards: int, *, sticky: bool | None = None
-) -> Value:
-    """Signed ``floor(value * 2^guards / 2^amount)``; sticky: the last bit gathers what is lost."""
-    sticky = bool(guards) if sticky is None else sticky
-    value = Cat(Const(0, guards), value).as_signed()
-    for level in range(len(amount)):
-        step = 1 << level
-        lost = value[:step].any() if sticky else Const(0, 1)
-        down = value >> min(step, len(value) - 1)
-        down = Cat(down[0] | lost, down[1:]).as_signed()
-        moved = Signal(signed(len(value)), name=f"{name}_{level}")
-        m.d.comb += moved.eq(Mux(amount[level], down, value))
-        value = moved
-    return value

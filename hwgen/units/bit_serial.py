@@ -22,8 +22,6 @@ do a cycle later. Words, numbers of special values and activations enter late by
 systolic array, and one control pipeline serves all tiles, read so many stages later.
 """
 
-from itertools import pairwise
-
 from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib import data
 
@@ -34,6 +32,7 @@ from hwgen.shared import shared
 from hwgen.units.base import MatrixUnit
 from hwgen.units.bit_serial_column import BitSerialColumn, GroupControl
 from hwgen.units.half_align import HalfAlign
+from hwgen.units.stages import Stages
 from hwgen.units.term_generator import DecodeControl, TermGenerator
 
 __all__ = ["BitSerialUnit"]
@@ -97,6 +96,7 @@ class BitSerialUnit(MatrixUnit):
         """Which streams a beat takes a transfer of."""
         m, beat = self._m, self.control.payload
         self._advance = advance = Signal()
+        self._stages = Stages(m, advance)
         self._take = take = Signal()
         self._take_step, self._take_word = Signal(), Signal()
         self._take_scale, self._take_numbers = Signal(), Signal()
@@ -122,28 +122,6 @@ class BitSerialUnit(MatrixUnit):
             self.weights.ready.eq(self._take_word),
             self.scales.ready.eq(self._take_scale | self._take_numbers),
         ]
-
-    def _travelling(self, name: str, value, last: int, first: int = 0, *, data=True, shape=1):
-        """Registers of stages ``first`` to ``last``, by stage; each follows the one before.
-
-        Those that say whether something is there (no ``data``) are reset.
-        """
-        stages = range(first, last + 1)
-        chain = {i: Signal(shape, name=f"{name}_{i}", reset_less=data) for i in stages}
-        with self._m.If(self._advance):
-            self._m.d.sync += chain[first].eq(value)
-            self._m.d.sync += [chain[new].eq(chain[old]) for old, new in pairwise(stages)]
-        return chain
-
-    def _held(self, name: str, value, enables: list, first: int = 0) -> list[Signal]:
-        """Registers that follow each other when their enable is set."""
-        chain = []
-        for stage, enable in enumerate(enables, first):
-            register = Signal(len(value), name=f"{name}_{stage}", reset_less=True)
-            with self._m.If(enable):
-                self._m.d.sync += register.eq(value)
-            chain.append(value := register)
-        return chain
 
     def _beats(self) -> None:
         """What travels with beats up to the term generators, and with ends of groups further."""
@@ -174,12 +152,12 @@ class BitSerialUnit(MatrixUnit):
             flags.pass_last.eq(beat.pass_last),
         ]
         last = self._product + hops
-        self._valid = self._travelling("valid", self._take, columns, data=False)
-        self._new_step = self._travelling("new_step", self._take_step, hops + 1, data=False)
+        self._valid = self._stages.travelling("valid", self._take, columns, data=False)
+        self._new_step = self._stages.travelling("new_step", self._take_step, hops + 1, data=False)
         end = self._take & beat.group_last
-        self._group_end = self._travelling("group_end", end, last, data=False)
-        self._flags = self._travelling("flags", flags, last, shape=_Flags())
-        self._decode = self._travelling("decode", control, columns, shape=DecodeControl())
+        self._group_end = self._stages.travelling("group_end", end, last, data=False)
+        self._flags = self._stages.travelling("flags", flags, last, shape=_Flags())
+        self._decode = self._stages.travelling("decode", control, columns, shape=DecodeControl())
         with m.If(self._advance):
             m.d.sync += self.sums.valid.eq(self._group_end[last] & self._flags[last].pass_last)
 
@@ -202,19 +180,21 @@ class BitSerialUnit(MatrixUnit):
         new_group = Signal(init=1)
         with m.If(self._advance & (now | later)):
             m.d.sync += new_group.eq(self._group_end[1])
-        present = self._travelling("term", now | later, last, _TERM, data=False)
-        self._group_first = self._travelling("group_first", new_group, last, _TERM)
+        present = self._stages.travelling("term", now | later, last, _TERM, data=False)
+        self._group_first = self._stages.travelling("group_first", new_group, last, _TERM)
         self._enable = {}
         for stage, is_present in present.items():
             self._enable[stage] = enable = Signal(name=f"enable_{stage}")
             m.d.comb += enable.eq(self._advance & is_present)
-        digits = self._travelling("digit", self.control.payload.beat[:_DIGIT_BITS], 1, shape=2)
+        digits = self._stages.travelling(
+            "digit", self.control.payload.beat[:_DIGIT_BITS], 1, shape=2
+        )
         weight = Cat(Const(0, 1), digits[1])  # digit i of an integer counts 2^(2i)
         if spec.has_float:
             weight = Mux(now, 1, Mux(self._decode[1].floating, 0, weight))
         # FP16 adds a token's exponent in its own row; INT8 has the same shift everywhere.
         last = _TERM + spec.tiles_m - 1 if spec.has_half else self._shift - 1 + spec.hops
-        self._weight = self._travelling("weight", weight, last, _TERM, shape=3)
+        self._weight = self._stages.travelling("weight", weight, last, _TERM, shape=3)
 
     def _group_control(self) -> None:
         """Control of the dequantisers, by hops."""
@@ -254,18 +234,19 @@ class BitSerialUnit(MatrixUnit):
                 Cat(Cat(code, code[7].replicate(8)) for code in bytes_),
             )
         steps = [self._advance & new for new in self._new_step.values()]
-        entered = self._held(f"operands_{row}", part, [self._take_step, *steps[:row]])[-1]
+        entered = self._stages.held(f"operands_{row}", part, [self._take_step, *steps[:row]])[-1]
         steps = steps[row:]
         if spec.has_half:
             elements, bases = self._aligned(row, entered, steps)
         else:
-            elements = self._held(f"delayed_{row}", entered, steps[:_ALIGN_STAGES], row + 1)[-1]
+            delays = steps[:_ALIGN_STAGES]
+            elements = self._stages.held(f"delayed_{row}", entered, delays, row + 1)[-1]
         hops = steps[_ALIGN_STAGES : _ALIGN_STAGES + spec.tiles_n - 1]
-        columns = [elements, *self._held(f"hop_{row}", elements, hops, row + _TERM + 1)]
+        columns = [elements, *self._stages.held(f"hop_{row}", elements, hops, row + _TERM + 1)]
         shifts = []
         if spec.has_half:
             amounts = [
-                self._travelling(
+                self._stages.travelling(
                     f"shift_{row * self._tile_m + token}",
                     base + self._weight[_TERM + row],
                     self._shift - 1 + row + spec.tiles_n - 1,
@@ -310,7 +291,7 @@ class BitSerialUnit(MatrixUnit):
         first = column * self._tile_n
         part = self.weights.payload[first * width : (first + self._tile_n) * width]
         moves = [self._advance & self._valid[i] for i in range(column)]
-        words = self._held(f"words_{column}", part, [self._take_word, *moves])[-1]
+        words = self._stages.held(f"words_{column}", part, [self._take_word, *moves])[-1]
         now, later = self._emitted(column)
         special = self._special_values(column) if spec.has_float else []
         generated = []
@@ -328,7 +309,7 @@ class BitSerialUnit(MatrixUnit):
             generated.append(generator.terms.as_value())
         hops = [self._enable[_TERM + column + row] for row in range(spec.tiles_m - 1)]
         below = [
-            self._held(f"terms_{first + j}", terms, hops, _TERM + column + 1)
+            self._stages.held(f"terms_{first + j}", terms, hops, _TERM + column + 1)
             for j, terms in enumerate(generated)
         ]
         rows = [generated, *zip(*below, strict=True)]
@@ -344,12 +325,14 @@ class BitSerialUnit(MatrixUnit):
         part = self.scales.payload[column * self._tile_n * 8 : (column + 1) * self._tile_n * 8]
         load = self._take_numbers
         if column:
-            taken = self._travelling(f"identify_{column}", load, column - 1, data=False)
+            taken = self._stages.travelling(f"identify_{column}", load, column - 1, data=False)
             moves = [load, *(self._advance & taken[i] for i in range(column - 1))]
-            part = self._held(f"arriving_{column}", part, moves)[-1]
+            part = self._stages.held(f"arriving_{column}", part, moves)[-1]
             load = self._advance & taken[column - 1]
         special = self.control.payload.special.as_value()
-        values = self._travelling(f"special_{column}", special, column, shape=len(special))[column]
+        width = len(special)
+        arrived = self._stages.travelling(f"special_{column}", special, column, shape=width)
+        values = arrived[column]
         found = []
         for j in range(self._tile_n):
             numbers = Signal(8, name=f"numbers_{column * self._tile_n + j}")
@@ -372,7 +355,7 @@ class BitSerialUnit(MatrixUnit):
         every = spec.least_group_beats
         read = [self._sum + column + row for row in range(spec.tiles_m)]
         moves = [self._advance & self._group_end[i - 1] for i in range(every, read[-1] + 1, every)]
-        registers = self._held(f"scales_{column}", part, [self._take_scale, *moves])
+        registers = self._stages.held(f"scales_{column}", part, [self._take_scale, *moves])
         return [registers[stage // every] for stage in read]
 
     # Tiles -----------------------------------------------------------------------------------
