@@ -11,21 +11,17 @@ from typing import ClassVar
 
 from designs.checks import power_of_two, subset
 from designs.errors import InputError
-from designs.units.base import GUARD_BITS, UnitSpec, signed_bits
+from designs.units.base import signed_bits
+from designs.units.half import ALIGNED_HALF, LARGEST_HALF, HalfUnitSpec
 from designs.units.lut import tree_stages
 
 __all__ = ["BitSerialSpec"]
 
-_HALF_LARGEST_EXPONENT = 30
-_ALIGNED_HALF = 2047 << GUARD_BITS  # a significand of 11 bits, and guard bits
-_LARGEST_HALF = 2047 << (_HALF_LARGEST_EXPONENT - 1)  # 65504, in units of 2^-24
-_LARGEST_SUM_BITS = 63  # besides the sign
 _LARGEST_FLOAT = 24  # a special value of 16 + 8 halves; other codes reach 16
-_FLOAT_BITS = (3, 4)  # FP3; FP4 and flint4
 
 
 @dataclass(frozen=True)
-class BitSerialSpec(UnitSpec):
+class BitSerialSpec(HalfUnitSpec):
     """``lanes_m`` x ``lanes_n`` elements; each sums ``lanes_k`` activations times a term a cycle.
 
     A *term* is +-2^e or 0. An integer of b bits is ceil(b / 2) Booth digits, a term each; a
@@ -97,15 +93,11 @@ class BitSerialSpec(UnitSpec):
         counts as ``2^n - 1``. Between the terms of a step a group's sum may leave its range by the
         terms to come; it is two's complement and exact again when the step is complete.
         """
-        if self.has_half:
-            most = ((1 << _LARGEST_SUM_BITS) - 1) // (self._largest_activation * self._largest_code)
-            if self.max_k > most:
-                allowed = f"at most {1 << most.bit_length() - 1} with fp16"
-                raise InputError("design", "unit.max_k", self.max_k, allowed)
-        aligned = _ALIGNED_HALF if self.has_half else 128
+        self._check_max_k(self._largest_activation * self._largest_code)
+        aligned = ALIGNED_HALF if self.has_half else 128
         positive = aligned if self.has_half else 127
         term = aligned << self.most_exponent
-        most_a = _LARGEST_HALF if self.has_half else 128
+        most_a = LARGEST_HALF if self.has_half else 128
         sums = self._largest_code * most_a * self.max_k
         scale = 1 if self.has_half else (1 << self.scale_bits) - 1
         stages = (
@@ -117,9 +109,7 @@ class BitSerialSpec(UnitSpec):
             ("accumulator", -sums * scale, sums * scale, self.accumulator_bits),
             ("result", -sums * scale, sums * scale, 8 * self.result_bytes),
         )
-        for stage, low, high, bits in stages:
-            if not -(1 << (bits - 1)) <= low <= high < 1 << (bits - 1):
-                raise AssertionError(f"{stage} from {low} to {high} overflows {bits} bits")
+        self._prove(stages)
 
     # Timing ----------------------------------------------------------------------------------
 
@@ -171,29 +161,11 @@ class BitSerialSpec(UnitSpec):
     # Geometry --------------------------------------------------------------------------------
 
     @property
-    def activation_formats(self) -> tuple[str, ...]:
-        return self.activations
-
-    @property
-    def has_half(self) -> bool:
-        """FP16 activations can be aligned."""
-        return "fp16" in self.activations
-
-    @property
     def has_float(self) -> bool:
         """Floating codes can be decoded: there are codes of three or four bits."""
-        return any(bits in self.weight_bits for bits in _FLOAT_BITS)
+        return self.has_special_values
 
     # Widths (no overflow is possible by construction) ----------------------------------------
-
-    @property
-    def aligned_bits(self) -> int:
-        """Width of an activation as an integer.
-
-        INT8 has 8. An aligned FP16 has a significand of 11 bits, three guard bits and a sign:
-        magnitudes of at most 2047 * 8.
-        """
-        return signed_bits(_ALIGNED_HALF) if self.has_half else 8
 
     @property
     def most_exponent(self) -> int:
@@ -213,7 +185,7 @@ class BitSerialSpec(UnitSpec):
     @property
     def most_base(self) -> int:
         """Largest exponent of a step: FP16 sums count up to 2^26 units of 2^-24."""
-        return _HALF_LARGEST_EXPONENT - 1 - GUARD_BITS if self.has_half else 0
+        return self.half_base
 
     @property
     def most_shift(self) -> int:
@@ -224,7 +196,7 @@ class BitSerialSpec(UnitSpec):
     @property
     def _largest_activation(self) -> int:
         """INT8: 128. FP16: 65504 in units of 2^-24."""
-        return _LARGEST_HALF if self.has_half else 128
+        return LARGEST_HALF if self.has_half else 128
 
     @property
     def _largest_code(self) -> int:

@@ -11,17 +11,13 @@ from typing import ClassVar
 
 from designs.checks import power_of_two, subset
 from designs.errors import InputError
-from designs.units.base import GUARD_BITS, UnitSpec, signed_bits
+from designs.units.base import signed_bits
+from designs.units.half import ALIGNED_HALF, LARGEST_HALF, HalfUnitSpec
 
 __all__ = ["TABLE_GROUP", "LutSpec", "tree_stages"]
 
 TABLE_GROUP = 4
 """Activations of one table: for INT8, cells are densest at 4 (LUT Tensor Core, figure 11)."""
-
-_HALF_LARGEST_EXPONENT = 30
-_ALIGNED_HALF = 2047 << GUARD_BITS  # a significand of 11 bits, and guard bits
-_LARGEST_HALF = 2047 << (_HALF_LARGEST_EXPONENT - 1)  # 65504, in units of 2^-24
-_LARGEST_SUM_BITS = 63  # besides the sign
 
 
 def tree_stages(terms: int) -> int:
@@ -30,7 +26,7 @@ def tree_stages(terms: int) -> int:
 
 
 @dataclass(frozen=True)
-class LutSpec(UnitSpec):
+class LutSpec(HalfUnitSpec):
     """``lanes_m`` tokens x ``lanes_n`` lanes that each read ``lanes_k / 4`` tables a cycle.
 
     A weight of b bits is a sum of b planes of +-1 (``2 * u - (2^b - 1)``, u its unsigned code);
@@ -89,16 +85,12 @@ class LutSpec(UnitSpec):
         ``2^n`` counts as ``2^n - 1``. Quantised entries times their power of two stay below the
         largest exact one: 508 of 512, 65024 of 65504.
         """
-        if self.has_half:
-            most = ((1 << _LARGEST_SUM_BITS) - 1) // (self._largest_activation * self._largest_code)
-            if self.max_k > most:
-                allowed = f"at most {1 << most.bit_length() - 1} with fp16"
-                raise InputError("design", "unit.max_k", self.max_k, allowed)
+        self._check_max_k(self._largest_activation * self._largest_code)
         widest = max(self.weight_bits)
-        aligned = _ALIGNED_HALF if self.has_half else 128
+        aligned = ALIGNED_HALF if self.has_half else 128
         entry = (1 << (self.table_bits - 1)) - 1 if self.table_bits else TABLE_GROUP * aligned
         positive = aligned if self.has_half else 127
-        most_a = _LARGEST_HALF if self.has_half else 128
+        most_a = LARGEST_HALF if self.has_half else 128
         codes = self._largest_code * most_a * self.max_k
         scale = 1 if self.has_half else (1 << self.scale_bits) - 1
         planes = ((1 << widest) - 1) * most_a
@@ -114,9 +106,7 @@ class LutSpec(UnitSpec):
             ("accumulator", -codes * scale, codes * scale, self.accumulator_bits),
             ("result", -codes * scale, codes * scale, 8 * self.result_bytes),
         )
-        for stage, low, high, bits in stages:
-            if not -(1 << (bits - 1)) <= low <= high < 1 << (bits - 1):
-                raise AssertionError(f"{stage} from {low} to {high} overflows {bits} bits")
+        self._prove(stages)
 
     # Timing ----------------------------------------------------------------------------------
 
@@ -149,25 +139,7 @@ class LutSpec(UnitSpec):
         """Tables of one token's step; lookups of a lane in one cycle."""
         return self.lanes_k // TABLE_GROUP
 
-    @property
-    def activation_formats(self) -> tuple[str, ...]:
-        return self.activations
-
-    @property
-    def has_half(self) -> bool:
-        """FP16 activations can be aligned."""
-        return "fp16" in self.activations
-
     # Widths (no overflow is possible by construction) ----------------------------------------
-
-    @property
-    def aligned_bits(self) -> int:
-        """Width of an activation as an integer.
-
-        INT8 has 8. An aligned FP16 has a significand of 11 bits, three guard bits and a sign:
-        magnitudes of at most 2047 * 8.
-        """
-        return signed_bits(_ALIGNED_HALF) if self.has_half else 8
 
     @property
     def sum_bits(self) -> int:
@@ -191,7 +163,7 @@ class LutSpec(UnitSpec):
         The largest FP16 exponent is 30, of which 1 is the unit's and three are guard bits. A
         quantised table adds the bits it cut off.
         """
-        half = _HALF_LARGEST_EXPONENT - 1 - GUARD_BITS if self.has_half else 0
+        half = self.half_base
         return half + (self.sum_bits - (self.table_bits - 1) if self.table_bits else 0)
 
     @property

@@ -3,15 +3,11 @@
 The RTL is hwgen/units/bit_serial.py; parts are named as its modules.
 """
 
-from designs.cells import load_cells
-from designs.process import Constant, Process
-from designs.spec import Design
 from designs.units import UnitSpec
 from designs.units.bit_serial import BitSerialSpec
 from designs.units.lut import tree_stages
-from sim.units.base import Logic
-from sim.units.estimate import fpga_logic
-from sim.units.parts import REGISTERS, Part, added_bits, register_bits, times
+from sim.units.parts import Part, register_bits, times
+from sim.units.silicon import PartCosts
 
 __all__ = ["BitSerialCosts", "structure", "unit_registers"]
 
@@ -249,76 +245,20 @@ def unit_registers(spec: BitSerialSpec) -> int:
     return register_bits(structure(spec)) + unread + repeated
 
 
-class BitSerialCosts:
-    """Adders and register bits of the process's own elements, the rest by its size beside an adder.
-
-    As `sim.units.lut.LutCosts`: process files have adders and registers, but no multiplexer, XOR
-    or shifter. Those take as many adder bits as they do in the cells of `_RATIOS`, where all were
-    measured the same way. Every register is clocked, and every adder whose operands change
-    switches, in every working cycle, whatever part of the lanes the product uses: the RTL has no
-    gating by lane.
-    """
-
-    _ADD = "int32-add"
-    _ADD_BITS = 32
-    _REGISTER = "register-bit"
-    _RATIOS = "sky130hd"
-
-    def elements(self, spec: UnitSpec) -> tuple[str, ...]:
-        return (self._ADD, self._REGISTER)
-
-    def cycle_picojoules(
-        self, spec: UnitSpec, process: Process, element_picojoules: float | None
-    ) -> tuple[float, float]:
-        """Adders and registers; an element given instead is one of ``lanes_k`` lanes."""
-        assert isinstance(spec, BitSerialSpec)
-        if element_picojoules is not None:
-            return spec.lanes_m * spec.lanes_n * element_picojoules, 0.0
-        added = added_bits(structure(spec), ("cycle", "step"))
-        bit = process.element(self._ADD).picojoules / self._ADD_BITS
-        clocked = unit_registers(spec) * process.element(self._REGISTER).picojoules
-        return added * bit + clocked, 0.0
-
-    def area(self, spec: UnitSpec, process: Process) -> tuple[float, float]:
-        assert isinstance(spec, BitSerialSpec)
-        cells = load_cells(self._RATIOS)
-        adder = cells.figure("adder", "um2").of(self._ADD_BITS)
-        add = process.element(self._ADD).square_micrometres
-        total = unit_registers(spec) * process.element(self._REGISTER).square_micrometres
-        for part in structure(spec):
-            if part.kind not in REGISTERS:
-                total += part.count * cells.figure(part.kind, "um2").of(part.bits) / adder * add
-        return total, 0.0
-
-    def constants(self, spec: UnitSpec, process: Process) -> list[Constant]:
-        """The ratios of `area`: one of a kind of part, at the width it has in this unit."""
-        assert isinstance(spec, BitSerialSpec)
-        cells = load_cells(self._RATIOS)
-        adder = cells.figure("adder", "um2").of(self._ADD_BITS)
-        source = f"{cells.source}: {cells.library}, {cells.tool}"
-        bits: dict[str, list[int]] = {}
-        for part in structure(spec):
-            if part.kind not in REGISTERS and part.all_bits:
-                bits.setdefault(part.kind, []).append(part.bits)
-        return [
-            Constant(
-                f"part.{kind}.area",
-                cells.figure(kind, "um2").of(max(widths)) / max(widths) / (adder / self._ADD_BITS),
-                "adder bits a bit",
-                None,
-                None,
-                source,
-                f"ratio to a bit of {self._ADD}, measured at 130 nm, used at every node",
-            )
-            for kind, widths in bits.items()
-        ]
+class BitSerialCosts(PartCosts):
+    """Costs of a bit-serial unit; an element of a process has ``lanes_k`` lanes."""
 
     def parts(self, spec: UnitSpec) -> tuple[Part, ...]:
         assert isinstance(spec, BitSerialSpec)
         return structure(spec)
 
-    def includes_leakage(self, spec: UnitSpec, process: Process) -> bool:
-        return process.element(self._ADD).includes_leakage
+    def registers(self, spec: UnitSpec) -> int:
+        assert isinstance(spec, BitSerialSpec)
+        return unit_registers(spec)
+
+    def element_count(self, spec: UnitSpec) -> int:
+        assert isinstance(spec, BitSerialSpec)
+        return spec.lanes_m * spec.lanes_n
 
     def not_modelled(self, spec: UnitSpec) -> dict[str, str]:
         return {
@@ -329,6 +269,3 @@ class BitSerialCosts:
             "bit-serial scaling": "its adder is charged in every cycle, also in those of long "
             "groups in which nothing is being scaled",
         }
-
-    def logic(self, design: Design) -> Logic:
-        return fpga_logic(self.parts(design.unit))

@@ -1,23 +1,14 @@
 """Costs of the ``lut`` unit, counted from the structure of its RTL (hwgen/units/lut.py)."""
 
-from math import ceil
-
-from designs.cells import load_cells
-from designs.process import Constant, Process
-from designs.spec import Design
 from designs.units import LutSpec, UnitSpec
 from designs.units.lut import TABLE_GROUP, tree_stages
-from sim.units.base import Logic
-from sim.units.estimate import fpga_logic
 from sim.units.parts import (
-    MULTIPLIERS,
-    REGISTERS,
     Part,
-    added_bits,
     register_bits,
     scaler,
     times,
 )
+from sim.units.silicon import PartCosts
 
 __all__ = ["LutCosts", "structure", "unit_registers"]
 
@@ -212,81 +203,22 @@ def unit_registers(spec: LutSpec) -> int:
     return register_bits(structure(spec)) + unread + repeated
 
 
-class LutCosts:
-    """Adders and register bits of the process's own elements, the rest by its size beside an adder.
+class LutCosts(PartCosts):
+    """Costs of a lookup unit; an element of a process is one lookup of four activations."""
 
-    Process files have adders, multipliers and registers, but no multiplexer, XOR or shifter. Those
-    take as many adder bits as they do in the cells of `_RATIOS`, where all were measured the same
-    way. Every register is clocked, and every adder whose operands change switches, in every working
-    cycle, whatever part of the lanes the product uses: the RTL has no gating by lane.
-    """
-
-    _ADD = "int32-add"
-    _ADD_BITS = 32
-    _REGISTER = "register-bit"
-    _MULTIPLY = "int8-multiply"
-    _RATIOS = "sky130hd"
-
-    def elements(self, spec: UnitSpec) -> tuple[str, ...]:
-        return (self._ADD, self._REGISTER, self._MULTIPLY)
-
-    def cycle_picojoules(
-        self, spec: UnitSpec, process: Process, element_picojoules: float | None
-    ) -> tuple[float, float]:
-        """Adders and registers; an element given instead is one lookup of four activations."""
-        assert isinstance(spec, LutSpec)
-        if element_picojoules is not None:
-            return spec.macs // TABLE_GROUP * element_picojoules, 0.0
-        added = added_bits(structure(spec), ("cycle", "step"))
-        bit = process.element(self._ADD).picojoules / self._ADD_BITS
-        clocked = unit_registers(spec) * process.element(self._REGISTER).picojoules
-        return added * bit + clocked, 0.0
-
-    def area(self, spec: UnitSpec, process: Process) -> tuple[float, float]:
-        assert isinstance(spec, LutSpec)
-        cells = load_cells(self._RATIOS)
-        adder = cells.figure("adder", "um2").of(self._ADD_BITS)
-        add = process.element(self._ADD).square_micrometres
-        register = process.element(self._REGISTER).square_micrometres
-        multiply = process.element(self._MULTIPLY).square_micrometres
-        total = unit_registers(spec) * register
-        for part in structure(spec):
-            if part.kind in MULTIPLIERS:
-                # A scale of 8 bits and a group sum: as many 8 x 8 products as the sum has bytes.
-                total += part.count * ceil(max(part.operands) / 8) * multiply
-            elif part.kind not in REGISTERS:
-                total += part.count * cells.figure(part.kind, "um2").of(part.bits) / adder * add
-        return total, 0.0
-
-    def constants(self, spec: UnitSpec, process: Process) -> list[Constant]:
-        """The ratios of `area`: one of a kind of part, at the width it has in this unit."""
-        assert isinstance(spec, LutSpec)
-        cells = load_cells(self._RATIOS)
-        adder = cells.figure("adder", "um2").of(self._ADD_BITS)
-        source = f"{cells.source}: {cells.library}, {cells.tool}"
-        bits: dict[str, list[int]] = {}
-        for part in structure(spec):
-            if part.kind not in REGISTERS | MULTIPLIERS and part.all_bits:
-                bits.setdefault(part.kind, []).append(part.bits)
-        return [
-            Constant(
-                f"part.{kind}.area",
-                cells.figure(kind, "um2").of(max(widths)) / max(widths) / (adder / self._ADD_BITS),
-                "adder bits a bit",
-                None,
-                None,
-                source,
-                f"ratio to a bit of {self._ADD}, measured at 130 nm, used at every node",
-            )
-            for kind, widths in bits.items()
-        ]
+    multiplies = True
 
     def parts(self, spec: UnitSpec) -> tuple[Part, ...]:
         assert isinstance(spec, LutSpec)
         return structure(spec)
 
-    def includes_leakage(self, spec: UnitSpec, process: Process) -> bool:
-        return process.element(self._ADD).includes_leakage
+    def registers(self, spec: UnitSpec) -> int:
+        assert isinstance(spec, LutSpec)
+        return unit_registers(spec)
+
+    def element_count(self, spec: UnitSpec) -> int:
+        assert isinstance(spec, LutSpec)
+        return spec.macs // TABLE_GROUP
 
     def not_modelled(self, spec: UnitSpec) -> dict[str, str]:
         return {
@@ -299,6 +231,3 @@ class LutCosts:
             "area of lookups and shifts": "multiplexers and XORs have no area in the process "
             "either: they take as many adder bits as in the cells of SkyWater's 130 nm",
         }
-
-    def logic(self, design: Design) -> Logic:
-        return fpga_logic(self.parts(design.unit))
