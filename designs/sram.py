@@ -190,7 +190,7 @@ class SramTable:
             parts * part.write_picojoules,
             parts * part.square_millimetres,
             None if leakage is None else parts * leakage,
-            part.basis,
+            "extrapolated",  # whatever the parts are: no such port was measured
         )
 
     def _figure(self, values: Sequence[float], basis: str) -> SramFigure:
