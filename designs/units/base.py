@@ -153,6 +153,11 @@ class UnitSpec:
         """Cycles one step occupies the unit (its initiation interval) for a code width."""
         raise NotImplementedError
 
+    def _check_width(self, weight_bits: float) -> None:
+        """Raise ValueError when the unit does not take codes of this width."""
+        if weight_bits not in self.weight_bits:
+            raise ValueError(f"weight_bits must be one of {self.weight_bits}, not {weight_bits!r}")
+
     # Geometry --------------------------------------------------------------------------------
 
     @property

@@ -32,6 +32,5 @@ class DenseSpec(UnitSpec):
 
     def beats(self, weight_bits: float) -> int:
         """One beat a step at every width: the multipliers are INT8 x INT8."""
-        if weight_bits not in self.weight_bits:
-            raise ValueError(f"weight_bits must be one of {self.weight_bits}, not {weight_bits!r}")
+        self._check_width(weight_bits)
         return 1

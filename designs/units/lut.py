@@ -128,8 +128,7 @@ class LutSpec(HalfUnitSpec):
         ValueError
             The unit does not take codes of this width.
         """
-        if weight_bits not in self.weight_bits:
-            raise ValueError(f"weight_bits must be one of {self.weight_bits}, not {weight_bits!r}")
+        self._check_width(weight_bits)
         return int(weight_bits)
 
     # Geometry --------------------------------------------------------------------------------
