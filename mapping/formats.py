@@ -49,11 +49,10 @@ _BLOCK_SCALED = {
 _ANT = re.compile(r"ant4_g([1-9][0-9]{0,8})")
 _MIXED = re.compile(r"(ant|olive)([2-8](?:\.[0-9]{1,4})?)")
 _ALLOWED = (
-    "int8 ... int1, ternary, bipolar7 ... bipolar2, fp4, fp3, flint4, with a scale group of up to "
-    "999999999 elements as int4_gG, int8_asym ... int2_asym[_gG], bcq4[_asym]_gG ... "
-    "bcq1[_asym]_gG, bitmod_fp4_gG[_svA_B], bitmod_fp3_gG[_svA_B], fp4_er_gG, "
-    "fp4_ea_gG, fp3_er_gG, fp3_ea_gG, mxfp4, mxfp3, nvfp4, ant4_gG; simulated only: fp16, "
-    "ant5.25, olive4"
+    "int8 ... int1, ternary, bipolar7 ... bipolar2, fp4, fp3, flint4, with a group of up to "
+    "999999999 as int4_gG, int8 ... int2_asym[_gG], bcq4 ... 1[_asym]_gG, "
+    "bitmod_fp4|3_gG[_svA_B], fp4|3_er|ea_gG, mxfp4, mxfp3, nvfp4, ant4_gG; "
+    "simulated only: fp16, ant5.25, olive4"
 )
 _SCALE_BITS = 8
 _EXECUTABLE = ("int", "bipolar", "ternary", "bcq", "minifloat", "flint", "bitmod")
